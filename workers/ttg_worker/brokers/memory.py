@@ -1,0 +1,372 @@
+"""A broker in this process's memory, one a URL: for tests of what works through brokers.
+
+It keeps the leases of the Redis broker, and :meth:`MemoryBroker.kill` plays the death of a
+worker. Nothing is encoded but for :meth:`MemoryBroker.put_raw`, and nothing survives the process.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, TypeVar, cast
+
+import msgspec
+
+from ttg_worker import wire
+from ttg_worker.brokers.base import Delivery, DeliveryOptions, QueueCounts, Recorded, Unreadable
+from ttg_worker.errors import BrokerError, Undeliverable
+from ttg_worker.wire import Cause, Chunk, ChunkResult, DeadLetter, Failure, WorkerBeat
+
+TICK_SECONDS: Final = 0.05
+T = TypeVar("T")
+
+
+@dataclass
+class _Task:
+    """``deliveries`` so far; ``holder`` has it now."""
+
+    body: Chunk | bytes
+    deliveries: int = 0
+    holder: MemoryConsumer | None = None
+
+
+@dataclass
+class _Log:
+    """Messages by position, none of them ever used again."""
+
+    messages: dict[int, object] = field(default_factory=dict)
+    last: int = -1
+
+    def append(self, message: object) -> None:
+        self.last += 1
+        self.messages[self.last] = message
+
+
+@dataclass
+class _Run:
+    tasks: deque[_Task] = field(default_factory=deque)
+    in_flight: list[_Task] = field(default_factory=list)
+    retry: list[tuple[float, Chunk]] = field(default_factory=list)
+    results: _Log = field(default_factory=_Log)
+    dead: _Log = field(default_factory=_Log)
+    beats: dict[str, WorkerBeat] = field(default_factory=dict)
+
+
+class MemoryBroker:
+    """See :class:`ttg_worker.brokers.base.Broker`. Safe to use from several threads."""
+
+    _by_url: ClassVar[dict[str, MemoryBroker]] = {}
+
+    def __init__(self, options: DeliveryOptions) -> None:
+        self._options = options
+        self._runs: dict[str, _Run] = {}
+        self._consumers: list[MemoryConsumer] = []
+        self.changed = threading.Condition(threading.RLock())
+
+    @classmethod
+    def at(cls, url: str, *, options: DeliveryOptions) -> MemoryBroker:
+        """This process's one broker of that URL; the options are those of who asks first."""
+        return cls._by_url.setdefault(url, cls(options))
+
+    def kill(self, worker_id: str) -> None:
+        """As if this worker had died: its leases run out from now on, and it is handed nothing more.
+
+        Its consumer can still settle what it had, as one that was only cut off could.
+        """
+        with self.changed:
+            for consumer in self._consumers:
+                if consumer.worker_id == worker_id and consumer.dead_since is None:
+                    consumer.dead_since = time.monotonic()
+
+    def put_raw(self, run_id: str, body: bytes) -> None:
+        """Puts a message of any content on the tasks, as a foreign program could."""
+        with self.changed:
+            self.run(run_id).tasks.append(_Task(body))
+            self.changed.notify_all()
+
+    def declare(self, run_id: str) -> None:
+        with self.changed:
+            self._runs.setdefault(run_id, _Run())
+
+    def publisher(self, run_id: str) -> MemoryPublisher:
+        return MemoryPublisher(self, run_id)
+
+    def consumer(
+        self,
+        run_id: str,
+        worker_id: str,
+        *,
+        prefetch: int,
+        unsafe_ack_early: bool = False,
+        on_reconnect: Callable[[str], None] | None = None,
+    ) -> MemoryConsumer:
+        consumer = MemoryConsumer(
+            self, run_id, worker_id, prefetch=prefetch, unsafe_ack_early=unsafe_ack_early
+        )
+        with self.changed:
+            self._consumers.append(consumer)
+        return consumer
+
+    def observer(self, run_id: str) -> MemoryObserver:
+        return MemoryObserver(self, run_id)
+
+    def counts(self, run_id: str) -> QueueCounts:
+        with self.changed:
+            run = self._runs.get(run_id) or _Run()
+            self._advance(run)
+            return QueueCounts(
+                tasks=len(run.tasks),
+                in_flight=len(run.in_flight),
+                retry=len(run.retry),
+                dead=len(run.dead.messages),
+                results=len(run.results.messages),
+            )
+
+    def replay(self, run_id: str, letter: Recorded[DeadLetter]) -> None:
+        """Does nothing where the letter is no longer in the DLQ."""
+        dead = letter.message
+        if dead.chunk is None:
+            raise BrokerError(f"the dead letter at {letter.position} holds no chunk: {dead.detail}")
+        failure = Failure(dead.attempt, dead.worker_id, f"{dead.cause}: {dead.detail}", dead.at)
+        again = msgspec.structs.replace(dead.chunk, retries=0, history=(*dead.chunk.history, failure))
+        with self.changed:
+            if self.run(run_id).dead.messages.pop(letter.position, None) is not None:
+                self.put(run_id, again)
+
+    def discard(self, run_id: str, letter: Recorded[DeadLetter]) -> None:
+        with self.changed:
+            self.run(run_id).dead.messages.pop(letter.position, None)
+
+    def exists(self, run_id: str) -> bool:
+        with self.changed:
+            return run_id in self._runs
+
+    def drop(self, run_id: str) -> None:
+        with self.changed:
+            self._runs.pop(run_id, None)
+
+    def close(self) -> None:
+        """Keeps everything: the next who asks for the URL finds it."""
+
+    # For the other classes of this module, who hold ``changed``.
+
+    def run(self, run_id: str) -> _Run:
+        return self._runs.setdefault(run_id, _Run())
+
+    def put(self, run_id: str, chunk: Chunk) -> None:
+        self.run(run_id).tasks.append(_Task(chunk))
+        self.changed.notify_all()
+
+    def take(self, consumer: MemoryConsumer) -> Delivery | None:
+        """The next task for this consumer."""
+        run = self.run(consumer.run_id)
+        self._advance(run)
+        while run.tasks:
+            task = run.tasks.popleft()
+            delivery = self._delivery(task, consumer)
+            if delivery is not None:
+                return delivery
+        return None
+
+    def _advance(self, run: _Run) -> None:
+        """Retries that are due and chunks whose lease is over go back on the tasks."""
+        now = time.monotonic()
+        for due_at, chunk in [pair for pair in run.retry if pair[0] <= now]:
+            run.retry.remove((due_at, chunk))
+            run.tasks.append(_Task(chunk))
+        for task in list(run.in_flight):
+            since = task.holder.dead_since if task.holder else None
+            if since is not None and now >= since + self._options.lease_seconds:
+                run.in_flight.remove(task)
+                run.tasks.appendleft(task)
+
+    def _delivery(self, task: _Task, consumer: MemoryConsumer) -> Delivery | None:
+        redelivered = task.deliveries
+        body = wire.encode(task.body) if isinstance(task.body, Chunk) else task.body
+        try:
+            chunk = wire.decode_chunk(body, run_id=consumer.run_id)
+        except Undeliverable as error:
+            self.bury(consumer, cast(Cause, error.cause), error.detail, attempt=redelivered + 1, body=body)
+            return None
+        if redelivered > self._options.delivery_limit:
+            detail = f"its worker died {redelivered} times; the limit is {self._options.delivery_limit}"
+            self.bury(consumer, "delivery-limit", detail, attempt=chunk.retries + redelivered, chunk=chunk)
+            return None
+        task.deliveries += 1
+        task.holder = consumer
+        if not consumer.unsafe_ack_early:
+            self.run(consumer.run_id).in_flight.append(task)
+        return Delivery(chunk, chunk.retries + redelivered + 1, redelivered, task)
+
+    def bury(
+        self,
+        consumer: MemoryConsumer,
+        cause: Cause,
+        detail: str,
+        *,
+        attempt: int,
+        chunk: Chunk | None = None,
+        body: bytes = b"",
+    ) -> None:
+        letter = DeadLetter(
+            run_id=consumer.run_id,
+            cause=cause,
+            detail=detail,
+            attempt=attempt,
+            worker_id=consumer.worker_id,
+            at=time.time(),
+            chunk=chunk,
+            body=wire.printable(body),
+        )
+        self.run(consumer.run_id).dead.append(letter)
+
+    def retry_later(self, consumer: MemoryConsumer, chunk: Chunk) -> None:
+        due_at = time.monotonic() + self._options.retry_delay_seconds
+        self.run(consumer.run_id).retry.append((due_at, chunk))
+
+
+class MemoryPublisher:
+    """See :class:`ttg_worker.brokers.base.Publisher`."""
+
+    def __init__(self, broker: MemoryBroker, run_id: str) -> None:
+        self._broker = broker
+        self._run_id = run_id
+
+    def publish(self, chunks: Iterable[Chunk]) -> Iterator[int]:
+        confirmed = 0
+        for chunk in chunks:
+            with self._broker.changed:
+                self._broker.put(self._run_id, chunk)
+            confirmed += 1
+            yield confirmed
+        if not confirmed:
+            yield 0
+
+    def close(self) -> None: ...
+
+
+class MemoryConsumer:
+    """See :class:`ttg_worker.brokers.base.Consumer`. Settles at once, so there is nothing to flush."""
+
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        run_id: str,
+        worker_id: str,
+        *,
+        prefetch: int,
+        unsafe_ack_early: bool,
+    ) -> None:
+        self.run_id = run_id
+        self.worker_id = worker_id
+        self.unsafe_ack_early = unsafe_ack_early
+        self.dead_since: float | None = None
+        self._broker = broker
+        self._prefetch = prefetch
+        self._held: list[Delivery] = []
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Delivery | None]:
+        while not self._closed:
+            with self._broker.changed:
+                delivery = self._take()
+                if delivery is None:
+                    self._broker.changed.wait(TICK_SECONDS)
+                    delivery = self._take()
+            yield delivery
+
+    def _take(self) -> Delivery | None:
+        if self._closed or self.dead_since is not None or len(self._held) >= self._prefetch:
+            return None
+        delivery = self._broker.take(self)
+        if delivery is not None:
+            self._held.append(delivery)
+        return delivery
+
+    def resize(self, prefetch: int) -> None:
+        self._prefetch = prefetch
+
+    def complete(self, delivery: Delivery, result: ChunkResult) -> None:
+        with self._broker.changed:
+            self._broker.run(self.run_id).results.append(result)
+            self._settle(delivery)
+
+    def retry(self, delivery: Delivery, *, reason: str) -> None:
+        chunk = delivery.chunk
+        failure = Failure(delivery.attempt, self.worker_id, reason, time.time())
+        again = msgspec.structs.replace(chunk, retries=chunk.retries + 1, history=(*chunk.history, failure))
+        with self._broker.changed:
+            if self._settle(delivery):
+                self._broker.retry_later(self, again)
+
+    def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
+        with self._broker.changed:
+            if self._settle(delivery):
+                self._broker.bury(self, "failed", reason, attempt=delivery.attempt, chunk=delivery.chunk)
+
+    def _settle(self, delivery: Delivery) -> bool:
+        """Ends the task; whether it was still this consumer's to decide on."""
+        self._held = [held for held in self._held if held.token is not delivery.token]
+        task: _Task = delivery.token
+        run = self._broker.run(self.run_id)
+        mine = self.unsafe_ack_early or (task.holder is self and task in run.in_flight)
+        if task in run.in_flight:
+            run.in_flight.remove(task)
+        return mine
+
+    def flush(self, *, timeout_seconds: float) -> bool:
+        return True
+
+    def held(self) -> tuple[int, ...]:
+        with self._broker.changed:
+            return tuple(delivery.chunk.chunk_id for delivery in self._held)
+
+    def beat(self, beat: WorkerBeat) -> None:
+        with self._broker.changed:
+            self._broker.run(self.run_id).beats[beat.worker_id] = beat
+
+    def close(self) -> None:
+        with self._broker.changed:
+            self._closed = True
+            run = self._broker.run(self.run_id)
+            for task in [task for task in run.in_flight if task.holder is self]:
+                run.in_flight.remove(task)
+                # Given back is no crash.
+                task.deliveries -= 1
+                run.tasks.append(task)
+            self._held = []
+            self._broker.changed.notify_all()
+
+
+class MemoryObserver:
+    """See :class:`ttg_worker.brokers.base.Observer`."""
+
+    def __init__(self, broker: MemoryBroker, run_id: str) -> None:
+        self._broker = broker
+        self._run_id = run_id
+
+    def results(self, *, after: int = -1) -> Iterator[Recorded[ChunkResult | Unreadable] | None]:
+        return self._tail(lambda run: run.results, after)
+
+    def dead_letters(self, *, after: int = -1) -> Iterator[Recorded[DeadLetter | Unreadable] | None]:
+        return self._tail(lambda run: run.dead, after)
+
+    def _tail(self, log_of: Callable[[_Run], _Log], after: int) -> Iterator[Recorded[T] | None]:
+        while True:
+            with self._broker.changed:
+                log = log_of(self._broker.run(self._run_id))
+                news = [(p, message) for p, message in log.messages.items() if p > after]
+            for position, message in news:
+                after = position
+                yield Recorded(position, message)  # type: ignore[arg-type]
+            if not news:
+                yield None
+
+    def beats(self) -> list[WorkerBeat]:
+        with self._broker.changed:
+            return list(self._broker.run(self._run_id).beats.values())
+
+    def close(self) -> None: ...

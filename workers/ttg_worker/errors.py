@@ -1,0 +1,31 @@
+"""What can go wrong between a worker and its broker, in this project's own words."""
+
+from __future__ import annotations
+
+
+class BrokerError(Exception):
+    """The broker refused what was asked of it; trying again will not help."""
+
+
+class BrokerUnavailable(BrokerError):
+    """The broker does not answer; it may come back."""
+
+
+class SettingsError(ValueError):
+    """A worker setting makes no sense; names the variable, its value and what is accepted."""
+
+
+class WorkloadError(Exception):
+    """The workload can't be loaded, or does not return what a workload returns."""
+
+
+class Undeliverable(Exception):
+    """A message that is no chunk of this run and goes to the DLQ.
+
+    ``cause`` is one of :data:`ttg_worker.wire.CAUSES`.
+    """
+
+    def __init__(self, cause: str, detail: str) -> None:
+        super().__init__(detail)
+        self.cause = cause
+        self.detail = detail
