@@ -1,0 +1,52 @@
+"""Asks the broker for its counts from a thread, so that a broker that hangs stops nobody else."""
+
+from __future__ import annotations
+
+import threading
+
+from ttg_worker.brokers.base import Broker, QueueCounts
+from ttg_worker.errors import BrokerError
+
+EVERY_SECONDS = 0.2
+
+
+class QueueWatch:
+    """``counts`` are the newest; ``error`` is why there are no newer ones, None while there are.
+
+    ``failure`` is what ended it for good. ``round`` grows with each answer, so that a reader can
+    wait for one younger than something.
+    """
+
+    def __init__(self, broker: Broker, run_id: str) -> None:
+        self._broker = broker
+        self._run_id = run_id
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="queue-watch", daemon=True)
+        self.counts = QueueCounts(tasks=0, in_flight=None, retry=0, dead=None, results=None)
+        self.error: str | None = None
+        self.failure: Exception | None = None
+        self.round = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5.0)
+
+    def _run(self) -> None:
+        try:
+            self._watch()
+        # The thread's owner must hear of it, whatever it is: it is raised there.
+        except Exception as error:
+            self.failure = error
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.counts = self._broker.counts(self._run_id)
+                self.error = None
+                self.round += 1
+            except BrokerError as error:
+                self.error = str(error)
+            self._stop.wait(EVERY_SECONDS)

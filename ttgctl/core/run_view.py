@@ -1,0 +1,25 @@
+"""What the fault injector may know of a run at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ttg_worker.wire import WorkerBeat
+from ttgctl.core.ports import WorkerStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunView:
+    """``fraction`` is distinct accounted chunks over all, ``elapsed_seconds`` since the first
+    delivery (0 before it), ``first_delivery_at`` its Unix seconds, ``now`` Unix seconds.
+    ``beats`` has the newest beat of each worker, ``has_result`` tells whether a chunk has one."""
+
+    fraction: float
+    elapsed_seconds: float
+    first_delivery_at: float | None
+    now: float
+    chunks_per_second: float
+    beats: Mapping[str, WorkerBeat]
+    workers: Sequence[WorkerStatus]
+    has_result: Callable[[int], bool]
