@@ -1,0 +1,1 @@
+"""Reports that can be handed on: one content, written as Markdown, HTML or DOCX."""
