@@ -1,0 +1,1 @@
+"""What this project is measured by, side by side with the raw clients, Celery and Dramatiq."""

@@ -1,0 +1,61 @@
+"""This project's own rate: real worker processes drain a run that was published before."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from ttg_worker.brokers.base import Broker, Unreadable
+from ttg_worker.settings import WorkerSettings
+from ttgctl.benchmarks.published_run import OPTIONS, RUN_ID, published_run
+from ttgctl.benchmarks.rates import BenchmarkError, Done, chunks_per_second
+from ttgctl.benchmarks.worker_processes import worker_processes
+
+# The workers end by themselves if this process is killed.
+IDLE_EXIT_SECONDS: Final = 30.0
+LAST_RESULTS_SECONDS: Final = 60.0
+
+
+def drain(url: str, *, workers: int, chunks: int, folder: Path) -> float:
+    """Chunks per second; the work of each is nothing."""
+    with published_run(url, chunks) as broker, worker_processes(folder) as group:
+        for number in range(1, workers + 1):
+            settings = WorkerSettings(
+                broker_url=url,
+                run_id=RUN_ID,
+                worker_id=f"worker-{number}",
+                delivery=OPTIONS,
+                idle_exit_seconds=IDLE_EXIT_SECONDS,
+            )
+            group.start(
+                [sys.executable, "-m", "ttg_worker"],
+                name=settings.worker_id,
+                environment=settings.to_environment(),
+            )
+        # Asking for a count costs the broker nothing; reading results along would.
+        group.wait(lambda: broker.counts(RUN_ID).tasks)
+        return chunks_per_second(_results(broker, chunks))
+
+
+def _results(broker: Broker, chunks: int) -> list[Done]:
+    """Of every chunk the first result; a benchmark that lost one would measure nothing of worth."""
+    done: dict[int, Done] = {}
+    deadline = time.monotonic() + LAST_RESULTS_SECONDS
+    observer = broker.observer(RUN_ID)
+    try:
+        for recorded in observer.results():
+            if recorded is None:
+                if time.monotonic() > deadline:
+                    raise BenchmarkError(f"ttgctl: {chunks - len(done)} of {chunks} chunks have no result")
+                continue
+            result = recorded.message
+            if isinstance(result, Unreadable):
+                raise BenchmarkError(f"ttgctl: a result that can't be read: {result.error}")
+            done.setdefault(result.chunk_id, Done(result.worker_id, result.finished_at))
+            if len(done) == chunks:
+                break
+    finally:
+        observer.close()
+    return list(done.values())
