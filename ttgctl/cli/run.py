@@ -1,0 +1,77 @@
+"""Run your own function over your own parameters.
+
+FUNCTION is FILE.py:NAME or MODULE:NAME; it takes one parameter and returns its value, or, with
+--chunk-function, a list of parameters and returns the list of their values.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ttgctl.cli import options
+from ttgctl.cli.run_options import RunOptions, with_run_options
+
+
+@with_run_options
+def run(
+    workload: Annotated[
+        str,
+        typer.Option(metavar="FUNCTION", help="FILE.py:NAME or MODULE:NAME.", rich_help_panel=options.WORK),
+    ],
+    parameters: Annotated[
+        Path,
+        typer.Option(help="The parameters: .yaml (a grid), .csv or .jsonl.", rich_help_panel=options.WORK),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Results: .csv, .jsonl or .parquet.", rich_help_panel=options.SHOW),
+    ] = None,
+    chunk_size: Annotated[
+        int | None, typer.Option(min=1, help="Parameters a chunk.", rich_help_panel=options.WORK)
+    ] = None,
+    chunk_function: Annotated[
+        bool,
+        typer.Option("--chunk-function", help="FUNCTION takes a list.", rich_help_panel=options.WORK),
+    ] = False,
+    dry_run: options.DryRun = False,
+    *,
+    common: RunOptions,
+) -> int:
+    from ttgctl.cli.conduct import conduct
+    from ttgctl.cli.start import Work, copy_input, prepare, specify
+    from ttgctl.cli.workload_option import check_workload, name_in_input
+    from ttgctl.core.parameters import open_parameters
+    from ttgctl.core.results_file import check_out_path
+
+    if out is not None:
+        check_out_path(out)
+    source = open_parameters(parameters)
+    file = check_workload(workload)
+    work = Work(
+        kind="run",
+        parameters_total=source.total,
+        chunk_size=chunk_size or _fitting_chunk_size(source.total, common.workers),
+        workload=name_in_input(workload, file),
+        workload_folder=None if file is None else str(file.absolute().parent),
+        chunk_function=chunk_function,
+        parameter_source=parameters.name,
+    )
+    spec = specify(common, work)
+    if dry_run:
+        from ttgctl.cli.rehearsal import rehearse
+
+        return rehearse(spec, common)
+    folder, substrate = prepare(spec, broker_url=common.broker_url)
+    copy_input(folder, parameters)
+    if file is not None:
+        copy_input(folder, file)
+    source = open_parameters(folder.input / parameters.name, total=spec.parameters_total)
+    return conduct(spec, substrate=substrate, source=source, common=common, out=out)
+
+
+def _fitting_chunk_size(total: int, workers: int) -> int:
+    """Some 30 chunks a worker: a kill costs little, and the last ones do not keep all waiting."""
+    return max(1, min(1000, total // (30 * workers)))

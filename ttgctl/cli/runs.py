@@ -1,0 +1,38 @@
+"""List what ran here, newest first."""
+
+from __future__ import annotations
+
+from ttgctl.cli import options
+
+
+def runs(output: options.TableOutputOption = options.TableOutput.text) -> int:
+    import sys
+    import time
+
+    from ttgctl.core.run_folder import list_runs
+    from ttgctl.core.run_history import summary
+    from ttgctl.ui.tables import RunRow, runs_json, runs_table
+
+    rows = []
+    for folder in list_runs():
+        seen = summary(folder)
+        rows.append(
+            RunRow(
+                run_id=seen.spec.run_id,
+                backend=seen.spec.backend,
+                substrate=seen.spec.substrate,
+                started_at=seen.spec.created_at,
+                state=seen.state,
+                chunks_done=seen.accounted,
+                chunks_total=seen.spec.chunks_total,
+                verdict=seen.verdict,
+                seconds=seen.seconds,
+            )
+        )
+    if output is options.TableOutput.json:
+        sys.stdout.buffer.write(runs_json(rows))
+        return 0
+    from ttgctl.ui.console import data_console
+
+    data_console().print(runs_table(rows, now=time.time()))
+    return 0
