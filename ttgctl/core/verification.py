@@ -8,12 +8,12 @@ from dataclasses import replace
 
 from ttg_worker.brokers import open_broker
 from ttg_worker.brokers.base import QueueCounts
+from ttgctl.core.earlier import faults_of
 from ttgctl.core.event_log import read_events
-from ttgctl.core.judgement import expected_digest, judge
+from ttgctl.core.judgement import judge, known_digests
 from ttgctl.core.ledger import DEAD, DROPPED, REPLAYED, REPLAYING, Ledger
 from ttgctl.core.ports import Substrate
 from ttgctl.core.run_folder import RunFolder
-from ttgctl.core.runner import faults_of
 from ttgctl.domain.events import Finished, Interrupted, Started
 from ttgctl.domain.run import RunSpec
 from ttgctl.domain.verdict import FaultRecord, Verdict
@@ -32,8 +32,7 @@ def verify_run(
     finished = bool(turns) and isinstance(turns[-1], Finished)
     earlier = next((e.verdict for e in reversed(events) if isinstance(e, Finished)), None)
     faults = faults_of(events)
-    known = (lambda chunk_id: expected_digest(spec, chunk_id)) if spec.synthetic else None
-    with closing(Ledger(folder.ledger, spec, expected_digest=known)) as ledger:
+    with closing(Ledger(folder.ledger, spec, expected_digest=known_digests(spec))) as ledger:
         if _reachable(spec, folder, substrate):
             was_there = spec.placement.external_broker or substrate.broker_uid(spec) is not None
             try:
@@ -66,10 +65,9 @@ def _from_broker(
     finished: bool,
 ) -> Verdict | None:
     endpoint = substrate.start_broker(spec, said)
-    known = (lambda chunk_id: expected_digest(spec, chunk_id)) if spec.synthetic else None
     with (
         closing(open_broker(endpoint.host_url, options=spec.delivery)) as broker,
-        closing(Ledger(":memory:", spec, expected_digest=known)) as again,
+        closing(Ledger(":memory:", spec, expected_digest=known_digests(spec))) as again,
     ):
         if not broker.exists(spec.run_id):
             return None
