@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from ttgctl.cli.options import Monitor, Output
-from ttgctl.cli.run_options import RunOptions
+from ttgctl.cli.run_options import VerdictOptions
 from ttgctl.cli.status import say
 from ttgctl.cli.web_monitor import WebMonitor, with_ui
 from ttgctl.core.cleanup import remove
@@ -40,7 +40,7 @@ def conduct(
     *,
     substrate: Substrate,
     source: ParameterSource,
-    common: RunOptions,
+    common: VerdictOptions,
     out: Path | None = None,
     earlier: Earlier | None = None,
 ) -> ExitCode:

@@ -159,6 +159,9 @@ IdleExit = Annotated[
         rich_help_panel=DELIVERY,
     ),
 ]
+ResultsOut = Annotated[
+    Path | None, typer.Option(help="Results: .csv, .jsonl or .parquet.", rich_help_panel=SHOW)
+]
 Name = Annotated[str | None, typer.Option(help="Name of the run; by default made up.", rich_help_panel=WORK)]
 Keep = Annotated[
     bool,
