@@ -11,17 +11,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, TypeVar, cast
+from typing import Any, ClassVar, Final, cast
 
 import msgspec
 
 from ttg_worker import wire
 from ttg_worker.brokers.base import Delivery, DeliveryOptions, QueueCounts, Recorded, Unreadable
+from ttg_worker.brokers.tail import tail
 from ttg_worker.errors import BrokerError, Undeliverable
 from ttg_worker.wire import Cause, Chunk, ChunkResult, DeadLetter, Failure, WorkerBeat
 
 TICK_SECONDS: Final = 0.05
-T = TypeVar("T")
 
 
 @dataclass
@@ -349,24 +349,22 @@ class MemoryObserver:
         self._run_id = run_id
 
     def results(self, *, after: int = -1) -> Iterator[Recorded[ChunkResult | Unreadable] | None]:
-        return self._tail(lambda run: run.results, after)
+        return tail(lambda place: self._news(self._run.results, place), after=after)
 
     def dead_letters(self, *, after: int = -1) -> Iterator[Recorded[DeadLetter | Unreadable] | None]:
-        return self._tail(lambda run: run.dead, after)
+        return tail(lambda place: self._news(self._run.dead, place), after=after)
 
-    def _tail(self, log_of: Callable[[_Run], _Log], after: int) -> Iterator[Recorded[T] | None]:
-        while True:
-            with self._broker.changed:
-                log = log_of(self._broker.run(self._run_id))
-                news = [(p, message) for p, message in log.messages.items() if p > after]
-            for position, message in news:
-                after = position
-                yield Recorded(position, message)  # type: ignore[arg-type]
-            if not news:
-                yield None
+    @property
+    def _run(self) -> _Run:
+        with self._broker.changed:
+            return self._broker.run(self._run_id)
+
+    def _news(self, log: _Log, place: int) -> list[tuple[int, Any]]:
+        with self._broker.changed:
+            return [(position, message) for position, message in log.messages.items() if position > place]
 
     def beats(self) -> list[WorkerBeat]:
         with self._broker.changed:
-            return list(self._broker.run(self._run_id).beats.values())
+            return list(self._run.beats.values())
 
     def close(self) -> None: ...
