@@ -46,6 +46,13 @@ class _Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         return _load(cmd_name) if cmd_name in COMMANDS else None
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        # Typer would end with the exit code alone.
+        except KeyboardInterrupt as interrupt:
+            return _interrupted(interrupt)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -85,14 +92,19 @@ def _run(arguments: list[str]) -> int:
     try:
         code = app(arguments, prog_name="ttgctl", standalone_mode=False)
         return int(code) if isinstance(code, int) else 0
-    except KeyboardInterrupt:
-        return _say("interrupted", ExitCode.INTERRUPTED)
+    except KeyboardInterrupt as interrupt:
+        return _interrupted(interrupt)
     except BrokenPipeError:
         # Whoever read our output had enough; that is not an error of ours.
         sys.stdout = None
         return 0
     except Exception as error:
         return _translated(error)
+
+
+def _interrupted(interrupt: KeyboardInterrupt) -> int:
+    """With the line of whoever let go in good order, if there was one."""
+    return _say(str(interrupt) or "interrupted", ExitCode.INTERRUPTED)
 
 
 def _translated(error: Exception) -> int:
