@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, cast
 
-import msgspec
-
 from ttg_worker import wire
+from ttg_worker.brokers.attempts import replayed, retried
 from ttg_worker.brokers.base import Delivery, DeliveryOptions, QueueCounts, Recorded, Unreadable
 from ttg_worker.brokers.tail import tail
-from ttg_worker.errors import BrokerError, Undeliverable
-from ttg_worker.wire import Cause, Chunk, ChunkResult, DeadLetter, Failure, WorkerBeat
+from ttg_worker.errors import Undeliverable
+from ttg_worker.wire import Cause, Chunk, ChunkResult, DeadLetter, WorkerBeat
 
 TICK_SECONDS: Final = 0.05
 
@@ -127,11 +126,7 @@ class MemoryBroker:
 
     def replay(self, run_id: str, letter: Recorded[DeadLetter]) -> None:
         """Does nothing where the letter is no longer in the DLQ."""
-        dead = letter.message
-        if dead.chunk is None:
-            raise BrokerError(f"the dead letter at {letter.position} holds no chunk: {dead.detail}")
-        failure = Failure(dead.attempt, dead.worker_id, f"{dead.cause}: {dead.detail}", dead.at)
-        again = msgspec.structs.replace(dead.chunk, retries=0, history=(*dead.chunk.history, failure))
+        again = replayed(letter)
         with self.changed:
             if self.run(run_id).dead.messages.pop(letter.position, None) is not None:
                 self.put(run_id, again)
@@ -295,9 +290,7 @@ class MemoryConsumer:
             self._settle(delivery)
 
     def retry(self, delivery: Delivery, *, reason: str) -> None:
-        chunk = delivery.chunk
-        failure = Failure(delivery.attempt, self.worker_id, reason, time.time())
-        again = msgspec.structs.replace(chunk, retries=chunk.retries + 1, history=(*chunk.history, failure))
+        again = retried(delivery, worker_id=self.worker_id, reason=reason)
         with self._broker.changed:
             if self._settle(delivery):
                 self._broker.retry_later(self, again)
