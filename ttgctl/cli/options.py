@@ -176,4 +176,3 @@ MonitorOption = Annotated[
     typer.Option(help="Live view: here, as the broker's web UI, both, or none.", rich_help_panel=SHOW),
 ]
 Run = Annotated[str | None, typer.Argument(metavar="[RUN]", help="The run; by default the newest.")]
-GivenRun = Annotated[str, typer.Argument(metavar="RUN", help="The run.")]
