@@ -92,7 +92,8 @@ def _run(arguments: list[str]) -> int:
     try:
         code = app(arguments, prog_name="ttgctl", standalone_mode=False)
         return int(code) if isinstance(code, int) else 0
-    except KeyboardInterrupt as interrupt:
+    # A question that is left unanswered is an Abort.
+    except (KeyboardInterrupt, typer.Abort) as interrupt:
         return _interrupted(interrupt)
     except BrokenPipeError:
         # Whoever read our output had enough; that is not an error of ours.
@@ -102,7 +103,7 @@ def _run(arguments: list[str]) -> int:
         return _translated(error)
 
 
-def _interrupted(interrupt: KeyboardInterrupt) -> int:
+def _interrupted(interrupt: BaseException) -> int:
     """With the line of whoever let go in good order, if there was one."""
     return _say(str(interrupt) or "interrupted", ExitCode.INTERRUPTED)
 

@@ -25,9 +25,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-
-class ResultsFileError(Exception):
-    """The results can't be written where they shall go; says where, why and what to do."""
+from ttgctl.core.out_file import OutFileError, whole_file
 
 
 class _Missing:
@@ -50,21 +48,21 @@ Rows = Callable[[], Iterable[Row]]
 
 
 def check_out_path(path: Path) -> None:
-    """Raises :class:`ResultsFileError` for a path that :func:`write_results` could not write to.
+    """Raises :class:`OutFileError` for a path that :func:`write_results` could not write to.
 
     Meant for before the run: it would be a pity after it.
     """
     if path.suffix.lower() not in _WRITERS:
-        raise ResultsFileError(f"{path}: expected a file with one of the endings {', '.join(_WRITERS)}")
+        raise OutFileError(f"{path}: expected a file with one of the endings {', '.join(_WRITERS)}")
     if path.is_dir():
-        raise ResultsFileError(f"{path} is a folder; name a file in it")
+        raise OutFileError(f"{path} is a folder; name a file in it")
     folder = path.absolute().parent
     if not folder.is_dir():
-        raise ResultsFileError(f"{path}: there is no folder {folder}; make it first")
+        raise OutFileError(f"{path}: there is no folder {folder}; make it first")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise ResultsFileError(f"{path}: no permission to write in {folder}")
+        raise OutFileError(f"{path}: no permission to write in {folder}")
     if path.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise ResultsFileError(
+        raise OutFileError(
             f"{path}: Parquet needs pyarrow; take .csv or .jsonl, or run: pip install 'ttgctl[parquet]'"
         )
 
@@ -72,19 +70,11 @@ def check_out_path(path: Path) -> None:
 def write_results(path: Path, rows: Rows) -> None:
     """Writes all rows in the format of the path's ending.
 
-    The file appears when it is whole, in place of an older one; ``.part`` beside it is it until
-    then. Raises :class:`ResultsFileError`, and then leaves neither.
+    Raises :class:`OutFileError`, and then an older file is as it was.
     """
     check_out_path(path)
-    part = path.with_name(path.name + ".part")
-    try:
-        try:
-            _WRITERS[path.suffix.lower()](part, rows)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise ResultsFileError(f"{path}: {error.strerror or error}") from error
+    with whole_file(path) as part:
+        _WRITERS[path.suffix.lower()](part, rows)
 
 
 # A dict whose keys are data and not names would otherwise become a table without end.
