@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from ttgctl import __version__
+from ttgctl.cli.help_sections import SectionedCommand
 from ttgctl.domain.verdict import ExitCode
 
 # Module and summary of each command, in the order of --help. Modules are imported when they are
@@ -66,7 +67,7 @@ def _load(name: str) -> Any:
     if isinstance(found, typer.Typer):
         return typer.main.get_command(found)
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
-    single.command(name, help=module.__doc__)(found)
+    single.command(name, cls=SectionedCommand, help=module.__doc__)(found)
     return typer.main.get_command(single)
 
 

@@ -13,6 +13,7 @@ import typer
 from ttg_worker.brokers import open_broker
 from ttgctl.cli import options
 from ttgctl.cli.carry_on import carry_on
+from ttgctl.cli.help_sections import SectionedCommand
 from ttgctl.cli.known_run import KnownRun
 from ttgctl.cli.letter_options import LetterOptions
 from ttgctl.cli.option_group import with_option_groups
@@ -31,7 +32,7 @@ from ttgctl.ui.dead_letters import dead_letter_page, dead_letters_json, dead_let
 dlq = typer.Typer(name="dlq", help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
-@dlq.command("list")
+@dlq.command("list", cls=SectionedCommand)
 @with_option_groups
 def list_letters(
     run: options.Run = None,
@@ -47,7 +48,7 @@ def list_letters(
     return 0
 
 
-@dlq.command()
+@dlq.command(cls=SectionedCommand)
 @with_option_groups
 def show(
     run: options.Run = None,
@@ -68,7 +69,7 @@ def show(
     return 0
 
 
-@dlq.command()
+@dlq.command(cls=SectionedCommand)
 @with_option_groups
 def replay(
     run: options.Run = None,
@@ -102,7 +103,7 @@ def replay(
     return carry_on(known, spec, common=common, out=out)
 
 
-@dlq.command()
+@dlq.command(cls=SectionedCommand)
 @with_option_groups
 def drop(
     run: options.Run = None,
