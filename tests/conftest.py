@@ -22,9 +22,10 @@ import pytest
 from ttg_worker.brokers import open_broker
 from ttg_worker.brokers.base import DeliveryOptions
 from ttgctl.core.event_log import read_events
+from ttgctl.core.ports import SubstrateError
 from ttgctl.core.run_folder import RunFolder
 from ttgctl.domain.events import Progress
-from ttgctl.substrates import processes
+from ttgctl.substrates import engine, processes
 from ttgctl.substrates.local import BROKER
 from ttgctl.substrates.local_rabbitmq import RabbitMQServer
 from ttgctl.substrates.local_redis import RedisServer
@@ -204,6 +205,23 @@ def require(problem: str | None) -> None:
 def require_fixture():
     """:func:`require`, for tests: they can't import this file."""
     return require
+
+
+@pytest.fixture(scope="session")
+def kind_possible() -> None:
+    """For tests that need a Kind cluster."""
+    require(_kind_problem())
+
+
+def _kind_problem() -> str | None:
+    for program in ("kind", "kubectl"):
+        if shutil.which(program) is None:
+            return f"no Kind cluster can be made: {program} is not on PATH"
+    try:
+        engine.connect().close()
+    except SubstrateError as error:
+        return f"no Kind cluster can be made: {error}"
+    return None
 
 
 def require_server(backend: str) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,8 +12,6 @@ from typing import Any
 
 import pytest
 
-from ttgctl.core.ports import SubstrateError
-from ttgctl.substrates import engine
 from ttgctl.substrates.kind import KindSubstrate
 
 CLUSTER = "ttg-sandbox"
@@ -83,28 +79,8 @@ class Cluster:
         return str(json.loads(done.stdout)["metadata"]["uid"])
 
 
-def _missing() -> str:
-    for program in ("kind", "kubectl"):
-        if shutil.which(program) is None:
-            return f"{program} is not on PATH"
-    try:
-        engine.connect().close()
-    except SubstrateError as error:
-        return str(error)
-    return ""
-
-
 @pytest.fixture(scope="session")
-def engine_answers() -> None:
-    missing = _missing()
-    if missing and os.environ.get("CI"):
-        pytest.fail(f"the end-to-end tests must run here: {missing}")
-    if missing:
-        pytest.skip(f"no Kind cluster can be made: {missing}")
-
-
-@pytest.fixture(scope="session")
-def cluster(engine_answers: None, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+def cluster(kind_possible: None, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """Up, with the workers' image in its nodes, so that no test waits for that by surprise."""
     folder = tmp_path_factory.mktemp("cluster")
     with pytest.MonkeyPatch.context() as patch:

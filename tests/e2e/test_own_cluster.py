@@ -25,7 +25,7 @@ def delete_cluster():
 
 
 @pytest.fixture
-def docker(engine_answers):
+def docker(kind_possible):
     delete_cluster()
     client = engine.connect()
     yield client

@@ -64,8 +64,17 @@ def test_leaves_nothing_behind_when_it_is_told_to_stop(ttgctl, backend, leftover
     running = ttgctl.start("bench", "--only", "ttgctl", "--backend", backend, "--chunks", "100000")
     until(lambda: any(name.startswith("python") for name in leftovers()), what="a worker")
     running.send(number)
-    assert running.wait().code == 130
+    done = running.wait()
+    assert done.code == 130
+    assert done.err.splitlines()[-1] == "interrupted; its brokers, workers and files are removed"
     assert leftovers() == []
+
+
+def test_leaves_nothing_behind_when_it_is_killed(ttgctl, backend, leftovers, until):
+    running = ttgctl.start("bench", "--only", "ttgctl", "--backend", backend, "--chunks", "100000")
+    until(lambda: any(name.startswith("python") for name in leftovers()), what="a worker")
+    running.send(signal.SIGKILL)
+    until(lambda: leftovers() == [], what="nothing left of it")
 
 
 def test_costs_of_the_command_are_set_beside_their_aims(ttgctl, leftovers):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import secrets
 import shutil
 import socket
@@ -50,19 +49,6 @@ def unused_run() -> str:
 
 
 @pytest.fixture(scope="module")
-def kind_available() -> None:
-    missing = "" if shutil.which("kind") else "kind is not on PATH"
-    try:
-        engine.connect().close()
-    except SubstrateError as error:
-        missing = str(error)
-    if missing and os.environ.get("CI"):
-        pytest.fail(f"no cluster can be made: {missing}")
-    if missing:
-        pytest.skip(f"no cluster can be made: {missing}")
-
-
-@pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Runs of these tests are no runs of this user."""
     with pytest.MonkeyPatch.context() as patch:
@@ -71,7 +57,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def cluster(kind_available: None, state: None) -> Iterator[KindSubstrate]:
+def cluster(kind_possible: None, state: None) -> Iterator[KindSubstrate]:
     """One namespace for all tests that make objects, removed with all that ttgctl made in it."""
     substrate = KindSubstrate(cluster=CLUSTER, namespace=f"ttg-it-{secrets.token_hex(2)}")
     substrate.ensure(say)
@@ -598,7 +584,7 @@ def test_the_users_own_kubeconfig_is_not_touched(
 
 
 def test_a_container_that_only_has_the_name_of_a_node_is_reported_and_left_alone(
-    kind_available: None, state: None
+    kind_possible: None, state: None
 ) -> None:
     name = f"ttg-it-{secrets.token_hex(2)}"
     client = engine.connect()

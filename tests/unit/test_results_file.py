@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ttgctl.core.out_file import OutFileError
 from ttgctl.core.parameters import open_parameters
-from ttgctl.core.results_file import MISSING, ResultsFileError, Row, check_out_path, write_results
+from ttgctl.core.results_file import MISSING, Row, check_out_path, write_results
 
 in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
@@ -200,7 +201,7 @@ def test_a_full_disk_is_told_by_its_name(tmp_path):
         yield Row(0, 0)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(ResultsFileError, match=r"a\.jsonl: No space left on device"):
+    with pytest.raises(OutFileError, match=r"a\.jsonl: No space left on device"):
         write_results(tmp_path / "a.jsonl", full)
     assert list(tmp_path.iterdir()) == []
 
@@ -221,11 +222,11 @@ def test_paths_that_can_be_written(tmp_path, name, monkeypatch):
     ],
 )
 def test_endings_that_say_no_format(tmp_path, name, said):
-    with pytest.raises(ResultsFileError, match=said):
+    with pytest.raises(OutFileError, match=said):
         check_out_path(tmp_path / name)
 
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ResultsFileError, match=r"pip install 'ttgctl\[parquet\]'"):
+    with pytest.raises(OutFileError, match=r"pip install 'ttgctl\[parquet\]'"):
         check_out_path(tmp_path / "a.parquet")

@@ -19,11 +19,12 @@ from ttg_worker.settings import WorkerSettings
 from ttg_worker.worker import Worker
 from ttg_worker.workload import Workload, synthetic_value
 from ttgctl.core.clock import SystemClock
+from ttgctl.core.earlier import Earlier, faults_of
 from ttgctl.core.ledger import Ledger
 from ttgctl.core.parameters import IndexParameters
 from ttgctl.core.ports import BrokerEndpoint, KillEvidence, SubstrateError, WorkerStatus
 from ttgctl.core.run_folder import RunFolder
-from ttgctl.core.runner import Earlier, execute, faults_of
+from ttgctl.core.runner import execute
 from ttgctl.domain.events import Fault, Finished, Interrupted, Notice, Phase, Progress, Started
 from ttgctl.domain.run import RunSpec
 from ttgctl.domain.verdict import ExitCode, Verdict
@@ -178,7 +179,7 @@ def test_a_killed_worker_is_replaced_and_its_chunk_done_again(folder):
 
 
 def test_what_was_acked_and_never_done_is_lost_and_named(folder, monkeypatch):
-    monkeypatch.setattr("ttgctl.core.runner.SETTLE_SECONDS", 0.5)
+    monkeypatch.setattr("ttgctl.core.settling.SETTLE_SECONDS", 0.5)
     substrate = Threads(seconds=0.05)
     thief = substrate.broker.consumer("r", "thief", prefetch=2, unsafe_ack_early=True)
     stolen = []
@@ -281,7 +282,7 @@ def test_queues_that_are_gone_can_not_be_gone_on_with(folder):
 
 
 def test_a_broker_that_is_away_for_a_moment_is_told_of_and_started_again(folder, monkeypatch):
-    monkeypatch.setattr("ttgctl.core.runner.BROKER_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("ttgctl.core.broker_care.PATIENCE_SECONDS", 0.2)
     substrate = Threads(seconds=0.1)
     counts = substrate.broker.counts
     away = threading.Event()
@@ -312,8 +313,8 @@ def test_a_broker_that_is_away_for_a_moment_is_told_of_and_started_again(folder,
 
 
 def test_a_broker_that_can_not_be_started_again_is_told_of(folder, monkeypatch):
-    monkeypatch.setattr("ttgctl.core.runner.BROKER_PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr("ttgctl.core.runner.BROKER_GIVE_UP_SECONDS", 1.0)
+    monkeypatch.setattr("ttgctl.core.broker_care.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("ttgctl.core.broker_care.GIVE_UP_SECONDS", 1.0)
     substrate = Threads(seconds=0.1)
 
     def away(run_id):

@@ -14,7 +14,7 @@ from ttg_worker.brokers import open_broker
 from ttg_worker.brokers.base import DeliveryOptions, QueueCounts
 from ttg_worker.brokers.memory import MemoryBroker, MemoryPublisher
 from ttg_worker.wire import ChunkResult, WorkerBeat
-from ttgctl.core import runner
+from ttgctl.core import queue_watch, runner, settling
 from ttgctl.core.parameters import IndexParameters
 from ttgctl.core.ports import BrokerEndpoint, WorkerStatus
 from ttgctl.core.run_folder import RunFolder
@@ -107,8 +107,8 @@ def slow_broker(monkeypatch):
     nothing = QueueCounts(tasks=0, in_flight=None, retry=0, dead=None, results=None)
     monkeypatch.setattr(MemoryPublisher, "publish", publish_slowly)
     monkeypatch.setattr(MemoryBroker, "counts", lambda broker, run_id: nothing)
-    monkeypatch.setattr(runner, "SETTLE_SECONDS", 1.0)
-    monkeypatch.setattr(runner, "LAST_COUNT_SECONDS", 0.5)
+    monkeypatch.setattr(settling, "SETTLE_SECONDS", 1.0)
+    monkeypatch.setattr(queue_watch, "LAST_COUNTS_SECONDS", 0.5)
 
 
 def verdict_of(tmp_path, *, begins_after_seconds: float | None):

@@ -110,7 +110,9 @@ class _Demo:
         self.folder = folder / "state" / "ttgctl" / "runs" / self._name
         self._output = folder / f"{self._name}.out"
         self._errors = folder / f"{self._name}.err"
-        self._environment = {**os.environ, "XDG_STATE_HOME": str(folder / "state"), **(environment or {})}
+        # The mark, so that the command itself does not outlive the benchmark.
+        marks = {"XDG_STATE_HOME": str(folder / "state"), processes.RUN_MARK: str(folder / self._name)}
+        self._environment = {**os.environ, **marks, **(environment or {})}
         self._watch = watch
 
     def carry_out(self, *arguments: str) -> dict[str, Any]:

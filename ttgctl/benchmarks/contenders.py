@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ttgctl.ui import formats
+
 OWN: Final = "ttgctl"
 CEILING: Final = "raw client"
 CELERY: Final = "Celery"
@@ -32,7 +34,7 @@ class Contender:
 
     @property
     def title(self) -> str:
-        of = "" if self.workers is None else f", {self.workers} worker{'' if self.workers == 1 else 's'}"
+        of = "" if self.workers is None else f", {formats.counted(self.workers, 'worker')}"
         return f"{self.what} on {self.backend}{of}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Final
 
 from ttgctl.benchmarks import command_costs
 from ttgctl.benchmarks.contenders import CELERY, DRAMATIQ, RESULTS_DATABASES, contenders, installed
+from ttgctl.benchmarks.guarded_folder import guarded_folder
 from ttgctl.benchmarks.servers import missing, running_servers
 from ttgctl.benchmarks.table import Report
 from ttgctl.benchmarks.throughput import Aim, aims, measure
@@ -44,8 +44,7 @@ def carry_out(plan: Plan, say: Callable[[str], None]) -> Report:
         raise MissingRequirement("; ".join(notes))
     whats = [what for what in plan.whats if installed(what)]
     backends = [backend for backend in plan.backends if missing(backend) is None]
-    with tempfile.TemporaryDirectory(prefix="ttgctl-bench-") as name:
-        folder = Path(name)
+    with guarded_folder(prefix="ttgctl-bench-") as folder:
         costs = _command_costs(plan, backends, folder, say)
         throughput = []
         if whats:

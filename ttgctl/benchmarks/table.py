@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any, Final
 
-import msgspec
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ttgctl.benchmarks.throughput import Aim, Throughput
 from ttgctl.ui import formats
 from ttgctl.ui.fitted import Column, FittedTable
+from ttgctl.ui.json_text import json_text
 
 PACKAGES: Final = ("ttgctl", "pika", "redis", "celery", "dramatiq")
 
@@ -48,7 +48,7 @@ def report_json(report: Report) -> bytes:
         "aims": [{**asdict(aim), "met": aim.met} for aim in report.aims],
         "notes": list(report.notes),
     }
-    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+    return json_text(document)
 
 
 def _throughput_table(rows: Sequence[Throughput]) -> FittedTable:

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from ttgctl import __version__
+from ttgctl.cli.help_sections import SectionedCommand
 from ttgctl.domain.verdict import ExitCode
 
 # Module and summary of each command, in the order of --help. Modules are imported when they are
@@ -46,6 +47,13 @@ class _Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         return _load(cmd_name) if cmd_name in COMMANDS else None
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        # Typer would end with the exit code alone.
+        except KeyboardInterrupt as interrupt:
+            return _interrupted(interrupt)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -59,7 +67,7 @@ def _load(name: str) -> Any:
     if isinstance(found, typer.Typer):
         return typer.main.get_command(found)
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
-    single.command(name, help=module.__doc__)(found)
+    single.command(name, cls=SectionedCommand, help=module.__doc__)(found)
     return typer.main.get_command(single)
 
 
@@ -85,14 +93,20 @@ def _run(arguments: list[str]) -> int:
     try:
         code = app(arguments, prog_name="ttgctl", standalone_mode=False)
         return int(code) if isinstance(code, int) else 0
-    except KeyboardInterrupt:
-        return _say("interrupted", ExitCode.INTERRUPTED)
+    # A question that is left unanswered is an Abort.
+    except (KeyboardInterrupt, typer.Abort) as interrupt:
+        return _interrupted(interrupt)
     except BrokenPipeError:
         # Whoever read our output had enough; that is not an error of ours.
         sys.stdout = None
         return 0
     except Exception as error:
         return _translated(error)
+
+
+def _interrupted(interrupt: BaseException) -> int:
+    """With the line of whoever let go in good order, if there was one."""
+    return _say(str(interrupt) or "interrupted", ExitCode.INTERRUPTED)
 
 
 def _translated(error: Exception) -> int:

@@ -57,7 +57,10 @@ def bench(
     )
     # Asked to leave by whichever signal, the brokers and workers go first.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    report = carry_out(plan, say)
+    try:
+        report = carry_out(plan, say)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; its brokers, workers and files are removed") from None
     if output is options.TableOutput.json:
         sys.stdout.buffer.write(report_json(report))
         return 0

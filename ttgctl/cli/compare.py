@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from ttgctl.cli import options
-from ttgctl.cli.run_options import RunOptions, with_run_options
+from ttgctl.cli.option_group import with_option_groups
+from ttgctl.cli.run_options import RunOptions
 
 
-@with_run_options
+@with_option_groups
 def compare(
     backends: Annotated[
         str, typer.Option(help="Which, by commas.", rich_help_panel=options.WHERE)

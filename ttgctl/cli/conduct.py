@@ -12,11 +12,12 @@ from pathlib import Path
 from types import FrameType
 
 from ttgctl.cli.options import Monitor, Output
-from ttgctl.cli.run_options import RunOptions
+from ttgctl.cli.run_options import VerdictOptions
 from ttgctl.cli.status import say
 from ttgctl.cli.web_monitor import WebMonitor, with_ui
 from ttgctl.core.cleanup import remove
 from ttgctl.core.clock import SystemClock
+from ttgctl.core.earlier import Earlier
 from ttgctl.core.event_log import EventLog
 from ttgctl.core.external_queues import ExternalQueues
 from ttgctl.core.ledger import Ledger
@@ -26,7 +27,7 @@ from ttgctl.core.ports import Substrate
 from ttgctl.core.results_file import write_results
 from ttgctl.core.run_folder import run_folder
 from ttgctl.core.run_lock import run_lock
-from ttgctl.core.runner import Earlier, execute
+from ttgctl.core.runner import execute
 from ttgctl.domain.events import Finished, Interrupted
 from ttgctl.domain.run import RunSpec
 from ttgctl.domain.verdict import ExitCode, Verdict
@@ -39,7 +40,7 @@ def conduct(
     *,
     substrate: Substrate,
     source: ParameterSource,
-    common: RunOptions,
+    common: VerdictOptions,
     out: Path | None = None,
     earlier: Earlier | None = None,
 ) -> ExitCode:

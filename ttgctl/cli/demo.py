@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ttgctl.cli import options
-from ttgctl.cli.run_options import RunOptions, with_run_options
+from ttgctl.cli.option_group import with_option_groups
+from ttgctl.cli.run_options import RunOptions
 
 
-@with_run_options
+@with_option_groups
 def demo(
     scale: options.Scale = options.ScaleName.small,
     parameters_total: options.ParametersTotal = None,

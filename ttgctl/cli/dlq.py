@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ttg_worker.brokers import open_broker
-from ttg_worker.wire import CAUSES
 from ttgctl.cli import options
 from ttgctl.cli.carry_on import carry_on
+from ttgctl.cli.help_sections import SectionedCommand
 from ttgctl.cli.known_run import KnownRun
-from ttgctl.cli.run_options import RunOptions
+from ttgctl.cli.letter_options import LetterOptions
+from ttgctl.cli.option_group import with_option_groups
+from ttgctl.cli.run_options import VerdictOptions
 from ttgctl.cli.start import copy_input
 from ttgctl.cli.status import say
 from ttgctl.cli.workload_option import check_workload, name_in_input
@@ -31,45 +31,34 @@ from ttgctl.ui.dead_letters import dead_letter_page, dead_letters_json, dead_let
 
 dlq = typer.Typer(name="dlq", help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
-Numbers = Annotated[
-    list[int] | None, typer.Option("--number", min=1, help="By its number in the list; repeatable.")
-]
-Chunks = Annotated[list[int] | None, typer.Option("--chunk", min=0, help="Those of a chunk; repeatable.")]
-Causes = Annotated[list[str] | None, typer.Option("--cause", help=f"Only {', '.join(CAUSES)}; repeatable.")]
-OlderThan = Annotated[
-    float, typer.Option("--older-than", min=0, metavar="SECONDS", help="Only those of such an age.")
-]
 
-
-@dlq.command("list")
+@dlq.command("list", cls=SectionedCommand)
+@with_option_groups
 def list_letters(
     run: options.Run = None,
-    numbers: Numbers = None,
-    chunks: Chunks = None,
-    causes: Causes = None,
-    older_than: OlderThan = 0.0,
+    *,
+    letters: LetterOptions,
     output: options.TableOutputOption = options.TableOutput.text,
 ) -> int:
     """List a run's dead letters, oldest first, with what became of them."""
     with _ledger(KnownRun.find(run)) as ledger:
-        found = _chosen(ledger, _choice(numbers, chunks, causes, older_than))
+        found = _chosen(ledger, letters.choice())
     if not _printed_as_json(found, output):
         data_console().print(dead_letters_table(found, now=time.time()))
     return 0
 
 
-@dlq.command()
+@dlq.command(cls=SectionedCommand)
+@with_option_groups
 def show(
     run: options.Run = None,
-    numbers: Numbers = None,
-    chunks: Chunks = None,
-    causes: Causes = None,
-    older_than: OlderThan = 0.0,
+    *,
+    letters: LetterOptions,
     output: options.TableOutputOption = options.TableOutput.text,
 ) -> int:
     """Show dead letters in full: every attempt, the whole traceback."""
     with _ledger(KnownRun.find(run)) as ledger:
-        found = _chosen(ledger, _choice(numbers, chunks, causes, older_than))
+        found = _chosen(ledger, letters.choice())
     if _printed_as_json(found, output):
         return 0
     console = data_console()
@@ -80,13 +69,12 @@ def show(
     return 0
 
 
-@dlq.command()
+@dlq.command(cls=SectionedCommand)
+@with_option_groups
 def replay(
     run: options.Run = None,
-    numbers: Numbers = None,
-    chunks: Chunks = None,
-    causes: Causes = None,
-    older_than: OlderThan = 0.0,
+    *,
+    letters: LetterOptions,
     workload: Annotated[
         str | None,
         typer.Option(metavar="FUNCTION", help="FILE.py:NAME or MODULE:NAME in place of the run's own."),
@@ -94,45 +82,39 @@ def replay(
     no_faults: Annotated[
         bool, typer.Option("--no-faults", help="Without the faults of the run's plan, such as poison.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Results: .csv, .jsonl or .parquet.")] = None,
-    broker_url: options.BrokerUrl = None,
-    timeout: options.Timeout = None,
-    monitor: options.MonitorOption = options.Monitor.cli,
-    output: options.OutputOption = options.Output.text,
-    keep: options.Keep = False,
+    out: options.ResultsOut = None,
+    common: VerdictOptions,
 ) -> int:
     """Put dead letters back as tasks, all of them or the chosen ones, and go on to a new verdict."""
     if out is not None:
         check_out_path(out)
     known = KnownRun.find(run)
-    choice = _choice(numbers, chunks, causes, older_than)
+    choice = letters.choice()
     with run_lock(known.folder.lock), _ledger(known) as ledger:
         chosen = _chosen(ledger, choice)
         open_ones = [entry for entry in chosen if entry.replayable]
         if not open_ones:
             raise SpecError(f"run {known.spec.run_id} has no such dead letter that could be tried again")
-        _check_broker(known, broker_url)
+        _check_broker(known, common.broker_url)
         spec = known.spec if workload is None else _with_workload(known, workload)
         say(f"{want_back(ledger, chosen):,} chunks go back to the tasks")
     if no_faults:
         spec = replace(spec, faults=(), fault_rate=0.0)
-    common = RunOptions(monitor=monitor, output=output, keep=keep, timeout=timeout)
-    return carry_on(known, spec, common=common, out=out, broker_url=broker_url)
+    return carry_on(known, spec, common=common, out=out)
 
 
-@dlq.command()
+@dlq.command(cls=SectionedCommand)
+@with_option_groups
 def drop(
     run: options.Run = None,
-    numbers: Numbers = None,
-    chunks: Chunks = None,
-    causes: Causes = None,
-    older_than: OlderThan = 0.0,
+    *,
+    letters: LetterOptions,
     force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False,
     broker_url: options.BrokerUrl = None,
 ) -> int:
     """Forget dead letters, all of them or the chosen ones: their chunks stay given up."""
     known = KnownRun.find(run)
-    choice = _choice(numbers, chunks, causes, older_than)
+    choice = letters.choice()
     with run_lock(known.folder.lock), _ledger(known) as ledger:
         chosen = [entry for entry in _chosen(ledger, choice) if entry.state == DEAD]
         if not chosen:
@@ -149,27 +131,11 @@ def drop(
     return 0
 
 
-def _choice(
-    numbers: list[int] | None, chunks: list[int] | None, causes: list[str] | None, older_than: float
-) -> Choice:
-
-    unknown = set(causes or ()) - set(CAUSES)
-    if unknown:
-        raise SpecError(f"--cause {unknown.pop()!r}: expected one of {', '.join(CAUSES)}")
-    return Choice(
-        numbers=numbers or (), chunks=chunks or (), causes=causes or (), older_than_seconds=older_than
-    )
-
-
-@contextmanager
-def _ledger(known: KnownRun) -> Iterator[Ledger]:
-
-    with closing(Ledger(known.folder.ledger, known.spec)) as ledger:
-        yield ledger
+def _ledger(known: KnownRun) -> closing[Ledger]:
+    return closing(Ledger(known.folder.ledger, known.spec))
 
 
 def _chosen(ledger: Ledger, choice: Choice) -> list[Entry]:
-
     try:
         return choice.of(entries(ledger), now=time.time())
     except LookupError as error:
@@ -177,7 +143,6 @@ def _chosen(ledger: Ledger, choice: Choice) -> list[Entry]:
 
 
 def _printed_as_json(found: list[Entry], output: options.TableOutput) -> bool:
-
     if output is options.TableOutput.json:
         sys.stdout.buffer.write(dead_letters_json(found))
         return True

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typer.exceptions import Abort, TyperException
+from typer.exceptions import TyperException
 
 from ttg_worker.errors import BrokerError, WorkloadError
+from ttgctl.core.event_log import BadEvent
 from ttgctl.core.fault_plan_file import FaultPlanFileError
+from ttgctl.core.out_file import OutFileError
 from ttgctl.core.parameters import ParameterError
 from ttgctl.core.ports import MissingRequirement, SubstrateError
-from ttgctl.core.results_file import ResultsFileError
-from ttgctl.core.run_folder import UnknownRun
+from ttgctl.core.run_folder import DamagedRun, UnknownRun
 from ttgctl.core.run_lock import RunIsTaken
-from ttgctl.core.writable_path import UnwritablePath
 from ttgctl.domain.faults import FaultPlanError
 from ttgctl.domain.run import SpecError
 from ttgctl.domain.verdict import ExitCode
@@ -24,8 +24,9 @@ _CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
             ParameterError,
             FaultPlanError,
             FaultPlanFileError,
-            ResultsFileError,
-            UnwritablePath,
+            OutFileError,
+            BadEvent,
+            DamagedRun,
             UnknownRun,
             RunIsTaken,
             WorkloadError,
@@ -35,7 +36,6 @@ _CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
     ((MissingRequirement,), ExitCode.MISSING),
     ((SubstrateError,), ExitCode.SUBSTRATE),
     ((BrokerError,), ExitCode.BROKER),
-    ((Abort,), ExitCode.INTERRUPTED),
 )
 
 

@@ -19,8 +19,8 @@ def export(
     from ttgctl.cli.known_run import KnownRun
     from ttgctl.cli.status import say
     from ttgctl.core.bundle import write_bundle
+    from ttgctl.core.out_file import check_writable
     from ttgctl.core.ports import SubstrateError
-    from ttgctl.core.writable_path import check_writable
     from ttgctl.domain.run import RunSpec
 
     known = KnownRun.find(run)

@@ -29,7 +29,12 @@ def logs(
             raise SpecError(f"no log of {worker!r} in run {known.spec.run_id}; there are: {there}")
         written = {worker: written[worker]}
     if not written:
-        say(f"run {known.spec.run_id} left no logs: its pods are gone, and their logs with them")
+        why = (
+            "no worker of it began"
+            if known.spec.substrate == "local"
+            else "its pods are gone, and their logs"
+        )
+        say(f"run {known.spec.run_id} left no logs: {why}")
         return ExitCode.LOSSLESS
     for name, text in written.items():
         if len(written) > 1:

@@ -159,6 +159,9 @@ IdleExit = Annotated[
         rich_help_panel=DELIVERY,
     ),
 ]
+ResultsOut = Annotated[
+    Path | None, typer.Option(help="Results: .csv, .jsonl or .parquet.", rich_help_panel=SHOW)
+]
 Name = Annotated[str | None, typer.Option(help="Name of the run; by default made up.", rich_help_panel=WORK)]
 Keep = Annotated[
     bool,
@@ -173,4 +176,3 @@ MonitorOption = Annotated[
     typer.Option(help="Live view: here, as the broker's web UI, both, or none.", rich_help_panel=SHOW),
 ]
 Run = Annotated[str | None, typer.Argument(metavar="[RUN]", help="The run; by default the newest.")]
-GivenRun = Annotated[str, typer.Argument(metavar="RUN", help="The run.")]

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from ttgctl.cli import options
+from ttgctl.cli.option_group import with_option_groups
+from ttgctl.cli.run_options import VerdictOptions
 
 
+@with_option_groups
 def replay(
     run: options.Run = None,
     name: options.Name = None,
-    out: Annotated[Path | None, typer.Option(help="Results: .csv, .jsonl or .parquet.")] = None,
-    broker_url: options.BrokerUrl = None,
-    timeout: options.Timeout = None,
-    monitor: options.MonitorOption = options.Monitor.cli,
-    output: options.OutputOption = options.Output.text,
-    keep: options.Keep = False,
+    out: options.ResultsOut = None,
+    *,
+    common: VerdictOptions,
 ) -> int:
     import shutil
     import time
@@ -26,7 +21,6 @@ def replay(
 
     from ttgctl.cli.conduct import conduct
     from ttgctl.cli.known_run import KnownRun
-    from ttgctl.cli.run_options import RunOptions
     from ttgctl.cli.start import made_up_name, prepare
     from ttgctl.cli.status import say
     from ttgctl.core.results_file import check_out_path
@@ -36,19 +30,18 @@ def replay(
     if out is not None:
         check_out_path(out)
     first = KnownRun.find(run)
-    url = broker_url or first.folder.read_broker_url()
+    url = common.broker_url or first.folder.read_broker_url()
     spec = replace(
         first.spec,
         run_id=name or made_up_name("again"),
         placement=replace(first.spec.placement, external_broker=url is not None),
-        timeout_seconds=timeout or first.spec.timeout_seconds,
+        timeout_seconds=common.timeout or first.spec.timeout_seconds,
         created_at=time.time(),
     )
     folder, substrate = prepare(spec, broker_url=url)
     if first.folder.input.is_dir():
         shutil.copytree(first.folder.input, folder.input, dirs_exist_ok=True)
     say(f"repeating {first.spec.run_id} as {spec.run_id}")
-    common = RunOptions(monitor=monitor, output=output, keep=keep)
     source = KnownRun(folder, spec).source()
     code = conduct(spec, substrate=substrate, source=source, common=common, out=out)
     verdict = read_record(folder).verdict

@@ -35,6 +35,7 @@ def report(
     from ttgctl.core.run_folder import find_run, list_runs
     from ttgctl.core.run_record import read_record
     from ttgctl.domain.run import SpecError
+    from ttgctl.ui import formats
     from ttgctl.ui.reports.report_file import report_bytes, write_report
     from ttgctl.ui.reports.run_report import run_document
     from ttgctl.ui.reports.status_report import status_document
@@ -55,5 +56,5 @@ def report(
         sys.stdout.buffer.write(report_bytes(document, format=chosen))
         return 0
     write_report(document, out, format=chosen)
-    say(f"report on {len(records):,} run{'' if len(records) == 1 else 's'}: {out}")
+    say(f"report on {formats.counted(len(records), 'run')}: {out}")
     return 0

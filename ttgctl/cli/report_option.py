@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args
 
-from ttgctl.core.writable_path import check_writable
+from ttgctl.core.out_file import check_writable
 from ttgctl.domain.run import SpecError
 from ttgctl.ui.reports.report_file import Format, report_bytes, report_document
 
@@ -16,7 +16,7 @@ def checked_format(out: Path | None, *, asked: Format | None = None) -> Format:
     """The format asked for, else the one of the file's suffix, else Markdown.
 
     Raises :class:`SpecError` for a suffix that says none,
-    :class:`~ttgctl.core.writable_path.UnwritablePath` for a file that can't be written, and
+    :class:`~ttgctl.core.out_file.OutFileError` for a file that can't be written, and
     :class:`~ttgctl.core.ports.MissingRequirement` when the format needs what is not installed, so
     that nobody waits for a report that can't be written.
     """

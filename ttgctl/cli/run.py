@@ -12,10 +12,11 @@ from typing import Annotated
 import typer
 
 from ttgctl.cli import options
-from ttgctl.cli.run_options import RunOptions, with_run_options
+from ttgctl.cli.option_group import with_option_groups
+from ttgctl.cli.run_options import RunOptions
 
 
-@with_run_options
+@with_option_groups
 def run(
     workload: Annotated[
         str,
@@ -25,13 +26,8 @@ def run(
         Path,
         typer.Option(help="The parameters: .yaml (a grid), .csv or .jsonl.", rich_help_panel=options.WORK),
     ],
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Results: .csv, .jsonl or .parquet.", rich_help_panel=options.SHOW),
-    ] = None,
-    chunk_size: Annotated[
-        int | None, typer.Option(min=1, help="Parameters a chunk.", rich_help_panel=options.WORK)
-    ] = None,
+    out: options.ResultsOut = None,
+    chunk_size: options.ChunkSize = None,
     chunk_function: Annotated[
         bool,
         typer.Option("--chunk-function", help="FUNCTION takes a list.", rich_help_panel=options.WORK),

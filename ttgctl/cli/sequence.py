@@ -9,7 +9,6 @@ from contextlib import closing, contextmanager
 from ttgctl.cli.conduct import follow, remove_run, stop_on_signals
 from ttgctl.cli.run_options import RunOptions
 from ttgctl.cli.start import prepare
-from ttgctl.cli.status import say
 from ttgctl.core.parameters import IndexParameters
 from ttgctl.core.run_lock import run_lock
 from ttgctl.core.run_record import RunRecord, read_record
@@ -41,8 +40,9 @@ class Sequence:
         with run_lock(folder.lock), closing(substrate):
             verdict, _ = follow(spec, substrate=substrate, source=source, stop=self._stop, mode=self._mode)
             if verdict is None:
-                say(f"run {spec.run_id} was interrupted; remove it with: ttgctl cleanup {spec.run_id}")
-                raise KeyboardInterrupt
+                raise KeyboardInterrupt(
+                    f"run {spec.run_id} was interrupted; remove it with: ttgctl cleanup {spec.run_id}"
+                )
             if expected(verdict) and not self._common.keep:
                 remove_run(spec, substrate)
         return read_record(folder)

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from ttgctl.cli import options
-from ttgctl.cli.run_options import RunOptions, with_run_options
+from ttgctl.cli.option_group import with_option_groups
+from ttgctl.cli.run_options import RunOptions
 
 
 def _soak(
@@ -77,7 +78,7 @@ def _soak(
 
 
 # A failed attempt must not become a dead letter by bad luck, and a lease must fit runs of seconds.
-soak = with_run_options(
+soak = with_option_groups(
     _soak,
     max_attempts=10,
     retry_delay_ms=200,

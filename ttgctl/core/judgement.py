@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import quantiles
 
 from ttg_worker.brokers.base import DLQ, RESULTS, RETRY, TASKS, QueueCounts
@@ -17,6 +18,11 @@ from ttgctl.domain.verdict import ChunkAccount, FaultRecord, Recovery, Verdict
 def expected_digest(spec: RunSpec, chunk_id: int) -> str:
     """The digest that a synthetic run's chunk must have."""
     return synthetic_digest(spec.seed, spec.chunk_range(chunk_id))
+
+
+def known_digests(spec: RunSpec) -> Callable[[int], str] | None:
+    """The digest that each chunk must have; None for a workload whose values nobody knows yet."""
+    return partial(expected_digest, spec) if spec.synthetic else None
 
 
 def expected_checksum(spec: RunSpec) -> str | None:

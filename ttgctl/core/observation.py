@@ -10,6 +10,7 @@ from ttg_worker.wire import WorkerBeat
 from ttgctl.core.ledger import Ledger
 from ttgctl.core.ports import WorkerStatus
 from ttgctl.core.rate import Rate
+from ttgctl.core.run_view import RunView
 from ttgctl.domain.run import RunSpec
 from ttgctl.domain.snapshot import Snapshot, WorkerRow
 
@@ -54,6 +55,20 @@ class Observation:
         if in_flight is None:
             in_flight = max(0, ledger.acknowledged - ledger.accounted - queues.tasks - queues.retry)
         return replace(queues, in_flight=in_flight, dead=dead, results=results)
+
+    def view(self, *, now: float, workers: Sequence[WorkerStatus]) -> RunView:
+        """The moment as the fault injector may know it."""
+        ledger = self._ledger
+        return RunView(
+            fraction=ledger.accounted / self._spec.chunks_total,
+            elapsed_seconds=self.elapsed_seconds(now),
+            first_delivery_at=ledger.first_delivery_at,
+            now=now,
+            chunks_per_second=self.chunks_per_second,
+            beats=self.beats,
+            workers=workers,
+            has_result=ledger.has_result,
+        )
 
     def snapshot(
         self, *, now: float, queues: QueueCounts, broker_state: str, workers: Sequence[WorkerStatus]

@@ -6,15 +6,17 @@ import threading
 
 from ttg_worker.brokers.base import Broker, QueueCounts
 from ttg_worker.errors import BrokerError
+from ttgctl.core.ports import Clock
 
 EVERY_SECONDS = 0.2
+# So long at most counts are waited for that have caught up with the last ack.
+LAST_COUNTS_SECONDS = 5.0
 
 
 class QueueWatch:
     """``counts`` are the newest; ``error`` is why there are no newer ones, None while there are.
 
-    ``failure`` is what ended it for good. ``round`` grows with each answer, so that a reader can
-    wait for one younger than something.
+    ``failure`` is what ended it for good.
     """
 
     def __init__(self, broker: Broker, run_id: str) -> None:
@@ -25,7 +27,7 @@ class QueueWatch:
         self.counts = QueueCounts(tasks=0, in_flight=None, retry=0, dead=None, results=None)
         self.error: str | None = None
         self.failure: Exception | None = None
-        self.round = 0
+        self._round = 0
 
     def start(self) -> None:
         self._thread.start()
@@ -33,6 +35,17 @@ class QueueWatch:
     def stop(self) -> None:
         self._stop.set()
         self._thread.join(timeout=5.0)
+
+    def last_counts(self, *, drained: bool, clock: Clock) -> QueueCounts:
+        """Counts younger than this call, and where queues will be ``drained`` those that show it, if
+        they come in time: RabbitMQ's lag behind the last acks by moments."""
+        deadline = clock.monotonic() + LAST_COUNTS_SECONDS
+        asked_in = self._round
+        while clock.monotonic() < deadline:
+            if self._round > asked_in and (self.counts.drained or not drained):
+                break
+            clock.sleep(EVERY_SECONDS / 4)
+        return self.counts
 
     def _run(self) -> None:
         try:
@@ -46,7 +59,7 @@ class QueueWatch:
             try:
                 self.counts = self._broker.counts(self._run_id)
                 self.error = None
-                self.round += 1
+                self._round += 1
             except BrokerError as error:
                 self.error = str(error)
             self._stop.wait(EVERY_SECONDS)

@@ -24,11 +24,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from ttgctl.core.writable_path import check_writable
-
-
-class ResultsFileError(Exception):
-    """The results can't be written where they shall go; says where, why and what to do."""
+from ttgctl.core.out_file import OutFileError, check_writable, whole_file
 
 
 class _Missing:
@@ -51,15 +47,12 @@ Rows = Callable[[], Iterable[Row]]
 
 
 def check_out_path(path: Path) -> None:
-    """Raises :class:`ResultsFileError`, or :class:`UnwritablePath`, where results can't be written.
-
-    Meant for before the run: it would be a pity after it.
-    """
+    """Raises :class:`OutFileError` for a path that :func:`write_results` could not write to."""
     if path.suffix.lower() not in _WRITERS:
-        raise ResultsFileError(f"{path}: expected a file with one of the endings {', '.join(_WRITERS)}")
+        raise OutFileError(f"{path}: expected a file with one of the endings {', '.join(_WRITERS)}")
     check_writable(path)
     if path.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise ResultsFileError(
+        raise OutFileError(
             f"{path}: Parquet needs pyarrow; take .csv or .jsonl, or run: pip install 'ttgctl[parquet]'"
         )
 
@@ -67,19 +60,11 @@ def check_out_path(path: Path) -> None:
 def write_results(path: Path, rows: Rows) -> None:
     """Writes all rows in the format of the path's ending.
 
-    The file appears when it is whole, in place of an older one; ``.part`` beside it is it until
-    then. Raises what :func:`check_out_path` does, and then leaves neither.
+    Raises :class:`OutFileError`, and then an older file is as it was.
     """
     check_out_path(path)
-    part = path.with_name(path.name + ".part")
-    try:
-        try:
-            _WRITERS[path.suffix.lower()](part, rows)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise ResultsFileError(f"{path}: {error.strerror or error}") from error
+    with whole_file(path) as part:
+        _WRITERS[path.suffix.lower()](part, rows)
 
 
 # A dict whose keys are data and not names would otherwise become a table without end.

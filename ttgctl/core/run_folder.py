@@ -15,6 +15,10 @@ class UnknownRun(LookupError):
     """No such run on this machine; names the ones that come nearest or how to list them."""
 
 
+class DamagedRun(Exception):
+    """A run's ``run.json`` is not what this version writes; names the file and what is wrong."""
+
+
 class RunFolder:
     """The files of one run: ``run.json``, ``events.ndjson``, ``ledger.sqlite``, ``report.md``;
     ``input/`` has the workload and parameters as they were at the start, ``logs/`` what local
@@ -37,7 +41,14 @@ class RunFolder:
         return self.path.name
 
     def read_spec(self) -> RunSpec:
-        return msgspec.json.decode(self.run_json.read_bytes(), type=RunSpec)
+        """Raises :class:`DamagedRun`."""
+        try:
+            return msgspec.json.decode(self.run_json.read_bytes(), type=RunSpec)
+        except msgspec.DecodeError as error:
+            raise DamagedRun(
+                f"{self.run_json}: {error}; another version of ttgctl may have written it, "
+                f"or remove {self.path} to be rid of the run"
+            ) from error
 
     def read_broker_url(self) -> str | None:
         """The URL, with its password, of a broker that was there before the run."""

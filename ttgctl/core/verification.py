@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from typing import TypeVar
 
 from ttg_worker.brokers import open_broker
-from ttg_worker.brokers.base import QueueCounts
+from ttg_worker.brokers.base import Observer, QueueCounts, Recorded
+from ttgctl.core.earlier import faults_of
 from ttgctl.core.event_log import read_events
-from ttgctl.core.judgement import expected_digest, judge
+from ttgctl.core.judgement import judge, known_digests
 from ttgctl.core.ledger import DEAD, DROPPED, REPLAYED, REPLAYING, Ledger
 from ttgctl.core.ports import Substrate
 from ttgctl.core.run_folder import RunFolder
-from ttgctl.core.runner import faults_of
 from ttgctl.domain.events import Finished, Interrupted, Started
 from ttgctl.domain.run import RunSpec
 from ttgctl.domain.verdict import FaultRecord, Verdict
 
+# A broker that gives no more for so long holds no more, whatever the ledger has.
+QUIET_SECONDS = 10.0
+T = TypeVar("T")
 _NOTHING = QueueCounts(tasks=0, in_flight=0, retry=0, dead=None, results=None)
 
 
@@ -25,15 +30,15 @@ def verify_run(
     spec: RunSpec, folder: RunFolder, *, substrate: Substrate, said: Callable[[str], None]
 ) -> Verdict:
     """Reads all results again from the first, if the broker is there, and compares them with the
-    ledger; else judges by the ledger alone, and says so in the notes. Changes neither."""
+    ledger; else judges by the ledger alone, and says so in the notes. Changes neither. A broker
+    that holds less than the ledger is judged by what it holds, and the notes say so."""
     events = list(read_events(folder.events)) if folder.events.exists() else []
     # One that timed out has a verdict too, and the word that it was interrupted after it.
     turns = [event for event in events if isinstance(event, Started | Finished | Interrupted)]
     finished = bool(turns) and isinstance(turns[-1], Finished)
     earlier = next((e.verdict for e in reversed(events) if isinstance(e, Finished)), None)
     faults = faults_of(events)
-    known = (lambda chunk_id: expected_digest(spec, chunk_id)) if spec.synthetic else None
-    with closing(Ledger(folder.ledger, spec, expected_digest=known)) as ledger:
+    with closing(Ledger(folder.ledger, spec, expected_digest=known_digests(spec))) as ledger:
         if _reachable(spec, folder, substrate):
             was_there = spec.placement.external_broker or substrate.broker_uid(spec) is not None
             try:
@@ -42,7 +47,7 @@ def verify_run(
                 if not was_there:
                     substrate.stop_broker(spec)
             if read_again is not None:
-                return _compared(read_again, ledger)
+                return read_again
         note = "the broker is gone: this is what the ledger holds"
         verdict = judge(ledger, spec, queues=_NOTHING, faults=faults, notes=[note], finished=finished)
         if earlier is not None:
@@ -66,29 +71,14 @@ def _from_broker(
     finished: bool,
 ) -> Verdict | None:
     endpoint = substrate.start_broker(spec, said)
-    known = (lambda chunk_id: expected_digest(spec, chunk_id)) if spec.synthetic else None
     with (
         closing(open_broker(endpoint.host_url, options=spec.delivery)) as broker,
-        closing(Ledger(":memory:", spec, expected_digest=known)) as again,
+        closing(Ledger(":memory:", spec, expected_digest=known_digests(spec))) as again,
     ):
         if not broker.exists(spec.run_id):
             return None
         with closing(broker.observer(spec.run_id)) as observer:
-            for result in observer.results():
-                # Caught up, and as far as the ledger at the least: what is there is read.
-                if result is None and again.results_position >= ledger.results_position:
-                    break
-                if result is not None:
-                    again.record_result(result)
-            # Those that were put back or dropped may be there no more.
-            last_dead = max(
-                (dead.position for dead, state in ledger.dead_letters() if state == DEAD), default=-1
-            )
-            for letter in observer.dead_letters():
-                if letter is None and again.dead_letters_position >= last_dead:
-                    break
-                if letter is not None:
-                    again.record_dead_letter(letter)
+            _read_again(observer, again, ledger)
         again.record_published(attempted=ledger.attempted, acknowledged=ledger.acknowledged)
         for settled in (REPLAYING, REPLAYED, DROPPED):
             positions = [letter.position for letter, state in ledger.dead_letters() if state == settled]
@@ -97,14 +87,42 @@ def _from_broker(
         if first is not None:
             again.saw_delivery(first)
         queues = broker.counts(spec.run_id)
-        note = "read again from the broker, from the first result on"
-        return judge(again, spec, queues=queues, faults=faults, notes=[note], finished=finished)
+        notes = ["read again from the broker, from the first result on", _comparison(ledger, again)]
+        return judge(again, spec, queues=queues, faults=faults, notes=notes, finished=finished)
 
 
-def _compared(verdict: Verdict, ledger: Ledger) -> Verdict:
-    if ledger.totals.ok < verdict.chunks.ok:
-        said = f"has {ledger.totals.ok:,} of these results so far"
-    else:
-        agree = verdict.checksum is None or verdict.checksum == ledger.checksum()
-        said = "agrees with the broker" if agree else "DOES NOT agree with the broker"
-    return replace(verdict, notes=(*verdict.notes, f"the ledger {said}"))
+def _read_again(observer: Observer, again: Ledger, ledger: Ledger) -> None:
+    _read(observer.results(), again.record_result, upto=ledger.results_position)
+    # Those that were put back or dropped may be there no more.
+    last_dead = max((dead.position for dead, state in ledger.dead_letters() if state == DEAD), default=-1)
+    _read(observer.dead_letters(), again.record_dead_letter, upto=last_dead)
+
+
+def _read(found: Iterator[Recorded[T] | None], record: Callable[[Recorded[T]], object], *, upto: int) -> None:
+    """Records all there is: as far as position ``upto`` at the least, unless no more comes."""
+    position, came_at = -1, time.monotonic()
+    for recorded in found:
+        if recorded is not None:
+            record(recorded)
+            position, came_at = recorded.position, time.monotonic()
+        elif position >= upto or time.monotonic() - came_at > QUIET_SECONDS:
+            return
+
+
+def _comparison(ledger: Ledger, again: Ledger) -> str:
+    """What the ledger is to ``again``, which is what the broker holds."""
+    here, there = ledger.totals, again.totals
+    fewer = [
+        f"{held:,} of its {known:,} {what}"
+        for what, held, known in (
+            ("results", there.messages, here.messages),
+            ("dead letters", there.open_dead_letters, here.open_dead_letters),
+        )
+        if held < known
+    ]
+    if fewer:
+        return f"the ledger DOES NOT agree with the broker, which holds {' and '.join(fewer)}"
+    if here.ok < there.ok:
+        return f"the ledger has {here.ok:,} of these results so far"
+    agree = ledger.checksum() == again.checksum()
+    return f"the ledger {'agrees' if agree else 'DOES NOT agree'} with the broker"

@@ -9,6 +9,8 @@ from ttgctl.domain.run import RunSpec
 from ttgctl.domain.snapshot import Snapshot
 from ttgctl.domain.verdict import FaultRecord, Verdict
 
+Level = Literal["info", "warning", "error"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
@@ -37,7 +39,7 @@ class Notice:
     """Something a watcher wants to know: a worker lost or replaced, the broker gone or back."""
 
     at: float
-    level: Literal["info", "warning", "error"]
+    level: Level
     message: str
 
 

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,20 +66,27 @@ def find(run_folder: Path | None = None) -> list[OwnedProcess]:
 
     Reads every process of this user; those of another state directory are not ours to see.
     """
+    if run_folder is not None:
+        return [process for process in _marked() if process.run_folder == run_folder]
     runs = state_folder() / "runs"
-    found = []
+    return [process for process in _marked() if process.run_folder.parent == runs]
+
+
+def find_below(folder: Path) -> list[OwnedProcess]:
+    """All processes with the mark whose run's folder is somewhere in this one."""
+    return [process for process in _marked() if folder in process.run_folder.parents]
+
+
+def _marked() -> Iterator[OwnedProcess]:
     for process in psutil.process_iter():
         try:
             environment = process.environ()
             if RUN_MARK not in environment or process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            folder = Path(environment[RUN_MARK])
-            if folder == run_folder or (run_folder is None and folder.parent == runs):
-                name = environment.get(NAME_MARK, "")
-                found.append(OwnedProcess(name, folder, process.pid, process.create_time()))
+            name, folder = environment.get(NAME_MARK, ""), Path(environment[RUN_MARK])
+            yield OwnedProcess(name, folder, process.pid, process.create_time())
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
-    return found
 
 
 def exit_code(process: OwnedProcess) -> int | None:

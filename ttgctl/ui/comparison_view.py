@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
@@ -12,6 +11,7 @@ from ttg_worker.brokers.base import ROLES
 from ttgctl.core.comparison import Cell
 from ttgctl.ui import formats, wording
 from ttgctl.ui.fitted import Column, FittedTable
+from ttgctl.ui.json_text import json_text
 
 
 class ComparisonView:
@@ -54,9 +54,9 @@ class ComparisonView:
                     formats.count(cell.runs),
                     f"{cell.ok:,}/{cell.attempted:,}",
                     formats.duration(cell.seconds),
-                    f"{formats.rate(cell.parameters_per_second)[:-2]} p/s",
-                    _seconds(cell.recovery_seconds),
-                    _seconds(cell.replaced_seconds),
+                    formats.rate(cell.parameters_per_second, of="p"),
+                    formats.duration(cell.recovery_seconds),
+                    formats.duration(cell.replaced_seconds),
                     Text(wording.loss(cell), style="green" if cell.lossless == cell.runs else "bold red"),
                 ]
                 for cell in self._cells
@@ -84,8 +84,4 @@ class ComparisonView:
 
 def comparison_json(cells: Sequence[Cell]) -> bytes:
     """The same as one JSON array and a newline."""
-    return msgspec.json.format(msgspec.json.encode(cells), indent=2) + b"\n"
-
-
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else formats.duration(value)
+    return json_text(cells)

@@ -23,11 +23,6 @@ def status_console(stream: TextIO | None = None) -> Console:
     return _console(stream or sys.stderr)
 
 
-def is_live_terminal(stream: TextIO) -> bool:
-    """Whether the stream is a terminal that can move its cursor."""
-    return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
-
-
 def _console(stream: TextIO) -> Console:
     if isinstance(stream, io.TextIOWrapper):
         # A locale without UTF-8 shall cost a box character, not the run's verdict.

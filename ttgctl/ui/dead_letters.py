@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -14,6 +13,7 @@ from ttgctl.core.dead_letters import Entry
 from ttgctl.core.ledger import DEAD
 from ttgctl.ui import formats
 from ttgctl.ui.fitted import Column, FittedTable
+from ttgctl.ui.json_text import json_text
 
 _PARAMETERS_MOST = 500
 
@@ -79,7 +79,7 @@ def dead_letter_page(entry: Entry, *, now: float) -> RenderableType:
 
 def dead_letters_json(found: Sequence[Entry]) -> bytes:
     """One JSON array and a newline."""
-    return msgspec.json.format(msgspec.json.encode([_plain(entry) for entry in found]), indent=2) + b"\n"
+    return json_text([_plain(entry) for entry in found])
 
 
 def _plain(entry: Entry) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ttgctl.core.fault_forecast import Forecast
 from ttgctl.ui.fitted import Column, FittedTable
+from ttgctl.ui.json_text import json_text
 
 
 def forecast_table(rows: Sequence[Forecast]) -> RenderableType:
@@ -40,4 +40,4 @@ def forecast_table(rows: Sequence[Forecast]) -> RenderableType:
 
 def forecast_json(rows: Sequence[Forecast]) -> bytes:
     """An array with one object a row of the table."""
-    return msgspec.json.format(msgspec.json.encode(rows), indent=2) + b"\n"
+    return json_text(rows)

@@ -9,12 +9,19 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def counted(number: int, what: str) -> str:
+    """``1 run``, ``1,234 runs``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def chunks(number: int) -> str:
-    return f"{number:,} chunk{'' if number == 1 else 's'}"
+    return counted(number, "chunk")
 
 
-def duration(seconds: float) -> str:
-    """``12 ms``, ``1.2 s``, ``3 min 04 s``, ``2 h 05 min``, ``3 d 04 h``."""
+def duration(seconds: float | None) -> str:
+    """``12 ms``, ``1.2 s``, ``3 min 04 s``, ``2 h 05 min``, ``3 d 04 h``; ``-`` for None."""
+    if seconds is None:
+        return "-"
     if seconds < 0:
         return f"-{duration(-seconds)}"
     if seconds < 0.0995:
@@ -36,13 +43,15 @@ def eta(seconds: float | None) -> str:
     return f"{seconds:.0f} s" if seconds < 59.5 else duration(seconds)
 
 
-def rate(per_second: float) -> str:
-    """``0.43/s``, ``2.9/s``, ``1,234/s``."""
+def rate(per_second: float, *, of: str = "") -> str:
+    """``0.43/s``, ``2.9/s``, ``1,234/s``, or ``2.9 chunks/s`` for those ``of="chunks"``."""
     if per_second >= 99.95:
-        return f"{per_second:,.0f}/s"
-    if per_second >= 0.995 or per_second <= 0:
-        return f"{max(per_second, 0):.1f}/s"
-    return f"{per_second:.2f}/s"
+        figure = f"{per_second:,.0f}"
+    elif per_second >= 0.995 or per_second <= 0:
+        figure = f"{max(per_second, 0):.1f}"
+    else:
+        figure = f"{per_second:.2f}"
+    return f"{figure} {of}/s" if of else f"{figure}/s"
 
 
 def percent(fraction: float) -> str:

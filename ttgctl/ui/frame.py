@@ -186,9 +186,9 @@ def _bar(snapshot: Snapshot, *, width: int) -> RenderableType:
 
 def _figures(snapshot: Snapshot, *, ended: bool) -> RenderableType:
     phrases: list[str | Text] = [
-        f"{formats.rate(snapshot.chunks_per_second)}",
+        formats.rate(snapshot.chunks_per_second),
         f"ETA {formats.eta(snapshot.eta_seconds)}" if not ended and snapshot.fraction < 1 else "",
-        f"{formats.rate(snapshot.parameters_per_second)[:-2]} parameters/s",
+        formats.rate(snapshot.parameters_per_second, of="parameters"),
         f"redelivered {snapshot.redelivered:,}",
         f"duplicates {snapshot.duplicated:,}",
         f"retried {snapshot.retried:,}" if snapshot.retried else "",
@@ -246,7 +246,7 @@ def _worker_cells(row: WorkerRow) -> list[str | Text]:
         "-" if row.chunk_id is None else formats.count(row.chunk_id),
         formats.count(row.done),
         formats.rate(row.chunks_per_second),
-        "-" if row.last_seen_seconds is None else formats.duration(row.last_seen_seconds),
+        formats.duration(row.last_seen_seconds),
         formats.count(row.failed) if row.failed else "",
         formats.one_line(row.node or ""),
     ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from rich.console import Group, RenderableType
 
 from ttgctl.core.soak_tally import SoakTally
 from ttgctl.domain.verdict import FaultRecord, Verdict
 from ttgctl.ui import formats
 from ttgctl.ui.fitted import Column, FittedTable
+from ttgctl.ui.json_text import json_text
 
 
 def run_line(verdict: Verdict) -> str:
@@ -35,10 +35,10 @@ def soak_page(tally: SoakTally, *, where: str, seconds: float) -> RenderableType
         [kind, formats.count(tally.survived[kind]), formats.count(number - tally.survived[kind])]
         for kind, number in sorted(tally.injected.items())
     ]
-    runs = f"{tally.runs:,} run{'' if tally.runs == 1 else 's'}"
     lines: list[RenderableType] = [
-        f"{runs} on {where} lossless in {formats.duration(seconds)}: {formats.chunks(tally.chunks)}, "
-        f"{tally.recovered:,} recovered, {tally.retried:,} retried, {tally.duplicated:,} computed twice"
+        f"{formats.counted(tally.runs, 'run')} on {where} lossless in {formats.duration(seconds)}: "
+        f"{formats.chunks(tally.chunks)}, {tally.recovered:,} recovered, {tally.retried:,} retried, "
+        f"{tally.duplicated:,} computed twice"
     ]
     if tally.redelivery_seconds:
         wait = formats.duration(tally.redelivery_seconds)
@@ -68,4 +68,4 @@ def soak_json(
         },
         "failed": failed,
     }
-    return msgspec.json.format(msgspec.json.encode(plain), indent=2) + b"\n"
+    return json_text(plain)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ttgctl.core.ports import OwnedResource, Problem
 from ttgctl.ui import formats
 from ttgctl.ui.fitted import Column, FittedTable
+from ttgctl.ui.json_text import json_text
 
 _STATUS_STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -60,7 +60,7 @@ def runs_table(rows: Sequence[RunRow], *, now: float) -> RenderableType:
                 row.state,
                 f"{'?' if row.chunks_done is None else f'{row.chunks_done:,}'}/{row.chunks_total:,}",
                 _verdict_text(row.verdict),
-                "-" if row.seconds is None else formats.duration(row.seconds),
+                formats.duration(row.seconds),
             ]
             for row in rows
         ],
@@ -68,14 +68,14 @@ def runs_table(rows: Sequence[RunRow], *, now: float) -> RenderableType:
 
 
 def runs_json(rows: Sequence[RunRow]) -> bytes:
-    return _json(rows)
+    return json_text(rows)
 
 
 def owned_table(resources: Sequence[OwnedResource], *, now: float) -> RenderableType:
     """What ttgctl made, with a line that counts it; foreign things are marked and left alone."""
     own = sum(not resource.foreign for resource in resources)
     foreign = len(resources) - own
-    counted = f"{own:,} object{'' if own == 1 else 's'} of ttgctl"
+    counted = f"{formats.counted(own, 'object')} of ttgctl"
     if foreign:
         counted += f", {foreign:,} foreign left alone"
     if not resources:
@@ -105,7 +105,7 @@ def owned_table(resources: Sequence[OwnedResource], *, now: float) -> Renderable
 
 
 def owned_json(resources: Sequence[OwnedResource]) -> bytes:
-    return _json(resources)
+    return json_text(resources)
 
 
 def problems_table(problems: Sequence[Problem]) -> RenderableType:
@@ -123,14 +123,10 @@ def problems_table(problems: Sequence[Problem]) -> RenderableType:
 
 
 def problems_json(problems: Sequence[Problem]) -> bytes:
-    return _json(problems)
+    return json_text(problems)
 
 
 def _verdict_text(verdict: str | None) -> Text:
     if verdict is None:
         return Text("-")
     return Text(verdict, style="green" if verdict == "lossless" else "bold red")
-
-
-def _json(rows: Sequence[Any]) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(rows), indent=2) + b"\n"

@@ -13,6 +13,7 @@ from ttg_worker.brokers.base import DLQ, RETRY, TASKS
 from ttgctl.domain.verdict import FaultRecord, Verdict
 from ttgctl.ui import formats, wording
 from ttgctl.ui.fitted import Column, FittedTable, Flow
+from ttgctl.ui.json_text import json_text
 
 _FIRST_KEYS: Final = (
     "run_id",
@@ -55,8 +56,7 @@ def verdict_json(verdict: Verdict) -> bytes:
     the rest. Seconds and rates to three places."""
     plain = msgspec.to_builtins(verdict)
     plain["faults"] = [_ordered(fault, _FIRST_FAULT_KEYS) for fault in plain["faults"]]
-    encoded = msgspec.json.encode(_rounded(_ordered(plain, _FIRST_KEYS)))
-    return msgspec.json.format(encoded, indent=2) + b"\n"
+    return json_text(_rounded(_ordered(plain, _FIRST_KEYS)))
 
 
 def _ordered(mapping: dict[str, Any], first: tuple[str, ...]) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class VerdictView:
                 f"run {verdict.run_id}",
                 f"{verdict.backend} on {verdict.substrate}",
                 f"{verdict.parameters:,} parameters in {formats.duration(verdict.seconds)}",
-                f"{formats.rate(verdict.parameters_per_second)[:-2]} parameters/s",
+                formats.rate(verdict.parameters_per_second, of="parameters"),
                 _checksum(verdict),
             ]
         )
@@ -158,8 +158,7 @@ class VerdictView:
 def _checksum(verdict: Verdict) -> Text:
     word = wording.checksum_word(verdict)
     styles = {"ok": "green", "mismatch": "bold red", "unknown": ""}
-    text = Text(f"checksum {word}", style=styles[word])
-    return text
+    return Text(f"checksum {word}", style=styles[word])
 
 
 def _queue_words(role: str, number: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ttgctl.core.comparison import Cell
-from ttgctl.domain.events import Finished, Interrupted, RunEvent, Started
+from ttgctl.domain.events import Started
 from ttgctl.domain.verdict import ExitCode, FaultRecord, Verdict
 from ttgctl.ui import formats
 
@@ -112,10 +112,5 @@ def started(event: Started) -> str:
     return (
         f"run {spec.run_id} {'resumed' if event.resumed else 'started'}: {spec.backend} on {spec.substrate}, "
         f"{spec.parameters_total:,} parameters in {formats.chunks(spec.chunks_total)}, "
-        f"{spec.workers:,} worker{'' if spec.workers == 1 else 's'}"
+        f"{formats.counted(spec.workers, 'worker')}"
     )
-
-
-def is_last(event: RunEvent) -> bool:
-    """Whether a watcher has nothing more to wait for."""
-    return isinstance(event, Finished | Interrupted)

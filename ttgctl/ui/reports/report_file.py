@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from ttgctl.core.out_file import whole_file
 from ttgctl.core.run_record import RunRecord
 from ttgctl.ui.reports.document import Document
 
@@ -39,8 +40,7 @@ def report_bytes(document: Document, *, format: Format) -> bytes:
 
 
 def write_report(document: Document, out: Path, *, format: Format) -> None:
-    """The whole file or none: an error leaves what was there as it was."""
+    """Raises :class:`~ttgctl.core.out_file.OutFileError`, and what was there is as it was."""
     content = report_bytes(document, format=format)
-    part = out.with_name(f"{out.name}.part")
-    part.write_bytes(content)
-    part.replace(out)
+    with whole_file(out) as part:
+        part.write_bytes(content)

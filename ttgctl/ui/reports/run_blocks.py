@@ -63,7 +63,7 @@ def parameters_grid(record: RunRecord) -> Grid:
             ("Checksum of all results", wording.checksum_word(record.verdict)),
         ]
     if record.commands > 1:
-        rows.append(("Resumed", f"{record.commands - 1} times"))
+        rows.append(("Resumed", formats.counted(record.commands - 1, "time")))
     return Grid(("What", "Value"), rows)
 
 
@@ -87,9 +87,6 @@ def queues_grid(messages: Mapping[str, Mapping[str, int]]) -> Grid:
 
 
 def faults_grid(record: RunRecord) -> Grid:
-    def seconds(value: float | None) -> str:
-        return "-" if value is None else formats.duration(value)
-
     return Grid(
         ("At", "Fault", "Chunks held", "Effect", "Delivered again", "Replaced", "Rate back"),
         [
@@ -98,9 +95,9 @@ def faults_grid(record: RunRecord) -> Grid:
                 wording.fault_act(fault),
                 formats.ids(fault.chunks_held, most=8) or "-",
                 fault.effect or "none seen",
-                seconds(fault.redelivered_seconds),
-                seconds(fault.replaced_seconds),
-                seconds(fault.recovered_seconds),
+                formats.duration(fault.redelivered_seconds),
+                formats.duration(fault.replaced_seconds),
+                formats.duration(fault.recovered_seconds),
             )
             for fault in record.faults
         ],

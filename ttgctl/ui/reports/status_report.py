@@ -100,9 +100,9 @@ def _summary(records: Sequence[RunRecord], judged: Sequence[RunRecord]) -> list[
     found.append(
         Bullets(
             [
-                f"{len(verdicts):,} runs judged, {lossless:,} of them lossless; "
+                f"{formats.counted(len(verdicts), 'run')} judged, {lossless:,} of them lossless; "
                 f"{formats.chunks(attempted)} attempted, {lost:,} lost.",
-                f"{len(faults):,} faults injected, {bitten:,} with an effect seen.",
+                f"{formats.counted(len(faults), 'fault')} injected, {bitten:,} with an effect seen.",
                 *_never_completed(sum(not verdict.complete for verdict in verdicts)),
                 *_open_runs(len(records) - len(judged)),
             ]
@@ -112,11 +112,15 @@ def _summary(records: Sequence[RunRecord], judged: Sequence[RunRecord]) -> list[
 
 
 def _never_completed(number: int) -> list[str]:
-    return [f"{number:,} runs never completed: chunks stayed with nobody to compute them."] if number else []
+    return (
+        [f"{formats.counted(number, 'run')} never completed: chunks stayed with nobody to compute them."]
+        if number
+        else []
+    )
 
 
 def _open_runs(number: int) -> list[str]:
-    return [f"{number:,} runs have no verdict and are not counted."] if number else []
+    return [f"Without a verdict, and not counted: {formats.counted(number, 'run')}."] if number else []
 
 
 def _deliverables(judged: Sequence[RunRecord]) -> Grid:
@@ -125,7 +129,7 @@ def _deliverables(judged: Sequence[RunRecord]) -> Grid:
         if not verdicts:
             return _NOT_SHOWN
         lossless = sum(verdict.lossless for verdict in verdicts)
-        return f"{len(verdicts):,} run{'' if len(verdicts) == 1 else 's'}, {lossless:,} lossless"
+        return f"{formats.counted(len(verdicts), 'run')}, {lossless:,} lossless"
 
     def total(number: int, what: str) -> str:
         return f"{number:,} {what}" if number else _NOT_SHOWN
@@ -183,18 +187,14 @@ def _results(cells: list[Cell]) -> list[Block]:
 
 def results_grid(cells: Sequence[Cell]) -> Grid:
     """The milestone's table: metrics down, backends without and with a fault across."""
-
-    def seconds(value: float | None) -> str:
-        return "-" if value is None else formats.duration(value)
-
     headers = [_column(cell) for cell in cells]
     rows = [
         ("Runs", *(f"{cell.runs:,}" for cell in cells)),
         ("Chunks", *(f"{cell.ok:,}/{cell.attempted:,}" for cell in cells)),
         ("Runtime", *(formats.duration(cell.seconds) for cell in cells)),
-        ("Throughput", *(f"{formats.rate(cell.parameters_per_second)[:-2]} p/s" for cell in cells)),
-        ("Chunk delivered again after", *(seconds(cell.recovery_seconds) for cell in cells)),
-        ("Replacement working after", *(seconds(cell.replaced_seconds) for cell in cells)),
+        ("Throughput", *(formats.rate(cell.parameters_per_second, of="p") for cell in cells)),
+        ("Chunk delivered again after", *(formats.duration(cell.recovery_seconds) for cell in cells)),
+        ("Replacement working after", *(formats.duration(cell.replaced_seconds) for cell in cells)),
         ("Duplicates, counted once", *(f"{cell.duplicated:,}" for cell in cells)),
         ("Data loss", *(wording.loss(cell) for cell in cells)),
     ]

@@ -59,6 +59,11 @@ class QueueCounts:
     dead: int | None
     results: int | None
 
+    @property
+    def drained(self) -> bool:
+        """Whether no chunk waits for a worker or is with one, as far as the broker can say."""
+        return not (self.tasks or self.retry or self.in_flight)
+
 
 T_co = TypeVar("T_co", covariant=True)
 

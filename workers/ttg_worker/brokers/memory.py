@@ -11,17 +11,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, TypeVar, cast
-
-import msgspec
+from typing import Any, ClassVar, Final, cast
 
 from ttg_worker import wire
+from ttg_worker.brokers.attempts import replayed, retried
 from ttg_worker.brokers.base import Delivery, DeliveryOptions, QueueCounts, Recorded, Unreadable
-from ttg_worker.errors import BrokerError, Undeliverable
-from ttg_worker.wire import Cause, Chunk, ChunkResult, DeadLetter, Failure, WorkerBeat
+from ttg_worker.brokers.tail import tail
+from ttg_worker.errors import Undeliverable
+from ttg_worker.wire import Cause, Chunk, ChunkResult, DeadLetter, WorkerBeat
 
 TICK_SECONDS: Final = 0.05
-T = TypeVar("T")
 
 
 @dataclass
@@ -127,11 +126,7 @@ class MemoryBroker:
 
     def replay(self, run_id: str, letter: Recorded[DeadLetter]) -> None:
         """Does nothing where the letter is no longer in the DLQ."""
-        dead = letter.message
-        if dead.chunk is None:
-            raise BrokerError(f"the dead letter at {letter.position} holds no chunk: {dead.detail}")
-        failure = Failure(dead.attempt, dead.worker_id, f"{dead.cause}: {dead.detail}", dead.at)
-        again = msgspec.structs.replace(dead.chunk, retries=0, history=(*dead.chunk.history, failure))
+        again = replayed(letter)
         with self.changed:
             if self.run(run_id).dead.messages.pop(letter.position, None) is not None:
                 self.put(run_id, again)
@@ -295,9 +290,7 @@ class MemoryConsumer:
             self._settle(delivery)
 
     def retry(self, delivery: Delivery, *, reason: str) -> None:
-        chunk = delivery.chunk
-        failure = Failure(delivery.attempt, self.worker_id, reason, time.time())
-        again = msgspec.structs.replace(chunk, retries=chunk.retries + 1, history=(*chunk.history, failure))
+        again = retried(delivery, worker_id=self.worker_id, reason=reason)
         with self._broker.changed:
             if self._settle(delivery):
                 self._broker.retry_later(self, again)
@@ -349,24 +342,22 @@ class MemoryObserver:
         self._run_id = run_id
 
     def results(self, *, after: int = -1) -> Iterator[Recorded[ChunkResult | Unreadable] | None]:
-        return self._tail(lambda run: run.results, after)
+        return tail(lambda place: self._news(self._run.results, place), after=after)
 
     def dead_letters(self, *, after: int = -1) -> Iterator[Recorded[DeadLetter | Unreadable] | None]:
-        return self._tail(lambda run: run.dead, after)
+        return tail(lambda place: self._news(self._run.dead, place), after=after)
 
-    def _tail(self, log_of: Callable[[_Run], _Log], after: int) -> Iterator[Recorded[T] | None]:
-        while True:
-            with self._broker.changed:
-                log = log_of(self._broker.run(self._run_id))
-                news = [(p, message) for p, message in log.messages.items() if p > after]
-            for position, message in news:
-                after = position
-                yield Recorded(position, message)  # type: ignore[arg-type]
-            if not news:
-                yield None
+    @property
+    def _run(self) -> _Run:
+        with self._broker.changed:
+            return self._broker.run(self._run_id)
+
+    def _news(self, log: _Log, place: int) -> list[tuple[int, Any]]:
+        with self._broker.changed:
+            return [(position, message) for position, message in log.messages.items() if position > place]
 
     def beats(self) -> list[WorkerBeat]:
         with self._broker.changed:
-            return list(self._broker.run(self._run_id).beats.values())
+            return list(self._run.beats.values())
 
     def close(self) -> None: ...

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import msgspec
 import pika
 import pika.exceptions
 from pika.adapters.blocking_connection import BlockingChannel
 
 from ttg_worker import wire
+from ttg_worker.brokers.attempts import replayed
 from ttg_worker.brokers.base import DeliveryOptions, QueueCounts, Recorded
 from ttg_worker.brokers.rabbitmq_confirms import PERSISTENT
 from ttg_worker.brokers.rabbitmq_connection import Endpoint
@@ -23,7 +23,7 @@ from ttg_worker.brokers.rabbitmq_observer import RabbitMQObserver
 from ttg_worker.brokers.rabbitmq_publisher import RabbitMQPublisher
 from ttg_worker.brokers.rabbitmq_queues import Queues
 from ttg_worker.errors import BrokerError, BrokerUnavailable
-from ttg_worker.wire import DeadLetter, Failure
+from ttg_worker.wire import DeadLetter
 
 PATIENCE_SECONDS: Final = 120.0
 _BLOCKED_SECONDS: Final = 10.0
@@ -112,13 +112,7 @@ class RabbitMQBroker:
         return QueueCounts(tasks=tasks, in_flight=None, retry=retry, dead=None, results=None)
 
     def replay(self, run_id: str, letter: Recorded[DeadLetter]) -> None:
-        message = letter.message
-        if message.chunk is None:
-            raise BrokerError(f"dead letter {letter.position} holds no chunk that could be tried again")
-        failure = Failure(
-            message.attempt, message.worker_id, f"{message.cause}: {message.detail}", message.at
-        )
-        chunk = msgspec.structs.replace(message.chunk, retries=0, history=(*message.chunk.history, failure))
+        chunk = replayed(letter)
         with self._channel() as channel:
             channel.confirm_delivery()
             channel.basic_publish("", Queues(run_id).tasks, wire.encode(chunk), PERSISTENT, mandatory=True)

@@ -62,9 +62,7 @@ class Endpoint:
         # pika takes any loss during the login for a wrong password; only the broker's word is proof.
         for text in ("ACCESS_REFUSED", "NOT_ALLOWED"):
             if text in reason:
-                return BrokerError(
-                    f"the broker at {self.address} refuses: {reason[reason.index(text) :].rstrip(chr(39))}"
-                )
+                return BrokerError(f"the broker at {self.address} refuses: {_from(text, reason)}")
         return BrokerUnavailable(f"the broker at {self.address} does not answer: {reason}")
 
 

@@ -9,11 +9,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
-import msgspec
 import pika
 import pika.exceptions
 
 from ttg_worker import wire
+from ttg_worker.brokers.attempts import retried
 from ttg_worker.brokers.base import Delivery
 from ttg_worker.brokers.rabbitmq_confirms import PERSISTENT, PERSISTENT_DEAD_LETTER, Confirms, Outgoing
 from ttg_worker.brokers.rabbitmq_connection import Endpoint
@@ -21,7 +21,7 @@ from ttg_worker.brokers.rabbitmq_intake import Intake, Token
 from ttg_worker.brokers.rabbitmq_link import Link
 from ttg_worker.brokers.rabbitmq_queues import Queues
 from ttg_worker.errors import Undeliverable
-from ttg_worker.wire import ChunkResult, DeadLetter, Failure, WorkerBeat
+from ttg_worker.wire import ChunkResult, DeadLetter, WorkerBeat
 
 _TICK_SECONDS: Final = 0.5
 # What RabbitMQ 4 takes by default; it closes the channel of whoever sends more.
@@ -114,9 +114,7 @@ class RabbitMQConsumer:
         self._send(Outgoing(self._queues.results, body, PERSISTENT, delivery.token))
 
     def retry(self, delivery: Delivery, *, reason: str) -> None:
-        chunk = delivery.chunk
-        failure = Failure(delivery.attempt, self._worker_id, reason, time.time())
-        again = msgspec.structs.replace(chunk, retries=chunk.retries + 1, history=(*chunk.history, failure))
+        again = retried(delivery, worker_id=self._worker_id, reason=reason)
         self._send(Outgoing(self._queues.retry, wire.encode(again), PERSISTENT, delivery.token))
 
     def dead_letter(self, delivery: Delivery, *, reason: str) -> None:

@@ -9,15 +9,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, cast
 
-import msgspec
-
 from ttg_worker import wire
 from ttg_worker.brokers import redis_scripts as scripts
+from ttg_worker.brokers.attempts import retried
 from ttg_worker.brokers.base import Delivery, DeliveryOptions
 from ttg_worker.brokers.redis_connection import GROUP, Keys, NoGroup, Outage, RedisLink
 from ttg_worker.brokers.redis_outbox import Outbox
 from ttg_worker.errors import BrokerError, BrokerUnavailable, Undeliverable
-from ttg_worker.wire import Cause, Chunk, ChunkResult, DeadLetter, Failure, WorkerBeat
+from ttg_worker.wire import Cause, Chunk, ChunkResult, DeadLetter, WorkerBeat
 
 # An idle worker looks this often for chunks of dead workers, and the caller gets its tick.
 IDLE_SECONDS: Final = 0.25
@@ -103,9 +102,7 @@ class RedisConsumer:
             self._send_unless_away()
 
     def retry(self, delivery: Delivery, *, reason: str) -> None:
-        chunk = delivery.chunk
-        failure = Failure(delivery.attempt, self._worker_id, reason, time.time())
-        again = msgspec.structs.replace(chunk, retries=chunk.retries + 1, history=(*chunk.history, failure))
+        again = retried(delivery, worker_id=self._worker_id, reason=reason)
         self._outbox.put("retry", delivery.token, wire.encode(again))
         self._send_unless_away()
 

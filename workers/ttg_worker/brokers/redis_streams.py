@@ -10,16 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-import msgspec
-
 from ttg_worker import wire
 from ttg_worker.brokers import redis_scripts as scripts
+from ttg_worker.brokers.attempts import replayed
 from ttg_worker.brokers.base import DeliveryOptions, QueueCounts, Recorded
 from ttg_worker.brokers.redis_connection import GROUP, Keys, NoGroup, RedisLink
 from ttg_worker.brokers.redis_consumer import RedisConsumer
 from ttg_worker.brokers.redis_observer import RedisObserver, entry_id
-from ttg_worker.errors import BrokerError
-from ttg_worker.wire import Chunk, DeadLetter, Failure
+from ttg_worker.wire import Chunk, DeadLetter
 
 BATCH_CHUNKS = 500
 BATCH_BYTES = 4_000_000
@@ -78,11 +76,7 @@ class RedisBroker:
 
     def replay(self, run_id: str, letter: Recorded[DeadLetter]) -> None:
         """Does nothing where the letter is no longer in the DLQ."""
-        dead = letter.message
-        if dead.chunk is None:
-            raise BrokerError(f"the dead letter at {letter.position} holds no chunk: {dead.detail}")
-        failure = Failure(dead.attempt, dead.worker_id, f"{dead.cause}: {dead.detail}", dead.at)
-        chunk = msgspec.structs.replace(dead.chunk, retries=0, history=(*dead.chunk.history, failure))
+        chunk = replayed(letter)
         keys = Keys(run_id)
         self._link.script(
             scripts.REPLAY,

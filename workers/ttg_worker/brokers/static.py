@@ -22,10 +22,10 @@ import msgspec
 from ttg_worker import wire
 from ttg_worker.brokers.base import Delivery, DeliveryOptions, QueueCounts, Recorded, Unreadable
 from ttg_worker.brokers.static_files import LineFile, StaticFiles
+from ttg_worker.brokers.tail import TICK_SECONDS, tail
 from ttg_worker.errors import BrokerError
 from ttg_worker.wire import Chunk, ChunkResult, DeadLetter, Failure, WorkerBeat
 
-TICK_SECONDS: Final = 0.02
 BATCH: Final = 1000
 T = TypeVar("T")
 
@@ -216,10 +216,11 @@ class StaticObserver:
         self._files = files
 
     def results(self, *, after: int = -1) -> Iterator[Recorded[ChunkResult | Unreadable] | None]:
-        return _tail(self._files.results, wire.decode_result, after)
+        return tail(lambda place: _messages(self._files.results, place, wire.decode_result), after=after)
 
     def dead_letters(self, *, after: int = -1) -> Iterator[Recorded[DeadLetter | Unreadable] | None]:
-        return _tail(self._files.dead_letters, wire.decode_dead_letter, after)
+        letters = self._files.dead_letters
+        return tail(lambda place: _messages(letters, place, wire.decode_dead_letter), after=after)
 
     def beats(self) -> list[WorkerBeat]:
         return self._files.read_beats()
@@ -227,19 +228,12 @@ class StaticObserver:
     def close(self) -> None: ...
 
 
-def _tail(
-    file: LineFile, decode: Callable[[bytes], T], after: int
-) -> Iterator[Recorded[T | Unreadable] | None]:
-    place = max(0, after)
-    while True:
-        before = place
-        for after_line, line in file.read(before):
-            place = after_line
-            try:
-                message: T | Unreadable = decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                message = Unreadable(wire.printable(line), str(error))
-            yield Recorded(place, message)
-        if place == before:
-            time.sleep(TICK_SECONDS)
-            yield None
+def _messages(
+    file: LineFile, place: int, decode: Callable[[bytes], T]
+) -> Iterator[tuple[int, T | Unreadable]]:
+    for after_line, line in file.read(max(0, place)):
+        try:
+            message: T | Unreadable = decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            message = Unreadable(wire.printable(line), str(error))
+        yield after_line, message

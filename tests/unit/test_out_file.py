@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ttgctl.core.writable_path import UnwritablePath, check_writable
+from ttgctl.core.out_file import OutFileError, check_writable
 
 
 @pytest.mark.parametrize(
@@ -12,14 +12,14 @@ from ttgctl.core.writable_path import UnwritablePath, check_writable
 )
 def test_a_file_that_cannot_be_there_is_refused(tmp_path, name, said):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UnwritablePath, match=said):
+    with pytest.raises(OutFileError, match=said):
         check_writable(tmp_path / name)
 
 
 def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
     # Root, as which tests may run, may write anywhere.
     monkeypatch.setattr("os.access", lambda path, mode: False)
-    with pytest.raises(UnwritablePath, match="no permission to write in"):
+    with pytest.raises(OutFileError, match="no permission to write in"):
         check_writable(tmp_path / "a.csv")
 
 
