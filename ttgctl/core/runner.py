@@ -134,6 +134,7 @@ class _Run:
             parse_plan(spec.faults), spec=spec, substrate=substrate, clock=clock, earlier=earlier.faults
         )
         self._workers: list[WorkerStatus] = []
+        self._met: set[str] = set()
         self._publishing: Publishing | None = None
         self._watch: QueueWatch | None = None
         self._broker_away_since: float | None = None
@@ -260,6 +261,7 @@ class _Run:
         before = {w.uid: w for w in self._workers if w.running}
         self._substrate.start_workers(self._spec, endpoint)
         self._workers = self._substrate.workers(self._spec.run_id)
+        self._met |= {w.uid for w in self._workers}
         running = {w.uid: w for w in self._workers if w.running}
         if not before:
             return
@@ -329,7 +331,12 @@ class _Run:
         beats = [b for b in self._observation.beats.values() if b.worker_id in running]
         fresh = [b for b in beats if now - b.at < FRESH_SECONDS]
         # Without a queue nobody comes for what is left, nor in place of the workers that are gone.
-        if self._spec.has_queue and (not fresh or not _empty(counts)):
+        if self._spec.has_queue:
+            may_come = not fresh or not _empty(counts)
+        else:
+            # But each of them has a share that it may not have begun yet.
+            may_come = len(self._met) < self._spec.workers or any(w.awaited for w in self._workers)
+        if may_come:
             self._last_change = self._clock.monotonic()
             return False
         if watch.error is not None or any(b.held for b in fresh) or self._injector.unsettled:
