@@ -229,7 +229,7 @@ class KubernetesSubstrate:
         return found
 
     def owned(self, run_id: str | None = None) -> list[OwnedResource]:
-        return inventory(self._api, namespace=self.namespace, run_id=run_id) + self._stored(run_id)
+        return self._stored(run_id) + inventory(self._api, namespace=self.namespace, run_id=run_id)
 
     def delete(self, resource: OwnedResource) -> bool:
         if resource.kind == "folder":
