@@ -34,6 +34,11 @@ from ttgctl.substrates.static_relay import StaticRelay
 STOP_SECONDS: Final = 20.0
 DELETE_SECONDS: Final = 90.0
 BROKER_FAULTS: Final = ("kill-broker", "restart-broker")
+# Faults of what is around the pods, and why there are none of them.
+AROUND: Final = {
+    "stop-node": "only the nodes of a Kind cluster are ttgctl's to stop",
+    "partition": "only the network of a Kind cluster is ttgctl's to cut",
+}
 # What controls a run's workers, and how it is told to end them.
 WORKER_CONTROLLERS: Final = {"Deployment": {"replicas": 0}, "Job": {"suspend": True}}
 
@@ -63,13 +68,12 @@ class KubernetesSubstrate:
         self._connected: KubeApi | None = None
         self._brokers: ClusterBroker | None = None
         self._workers_applied: set[tuple[str, int]] = set()
-        # Worker pods, by name and uid, that do not carry their own name as a label yet.
-        self._unnamed: set[tuple[str, str]] = set()
+        # Worker pods of each run as they were seen last.
+        self._seen: dict[str, list[dict[str, Any]]] = {}
         # Pods that went with their controller; deleting one of them afterwards did delete it.
         self._taken_along: set[str] = set()
-        # Of runs with fixed shares: what carries them, and the pods that run, names by uid.
+        # What carries the shares of each run that has fixed ones.
         self._relays: dict[str, StaticRelay] = {}
-        self._running: dict[str, dict[str, str]] = {}
 
     @property
     def kubeconfig(self) -> Path | None:
@@ -106,9 +110,8 @@ class KubernetesSubstrate:
         key = (spec.run_id, spec.workers)
         if key in self._workers_applied:
             # From here on the Deployment's controller replaces what dies; a Job's does not.
-            self._name_workers()
-            if spec.run_id in self._relays:
-                self._relays[spec.run_id].follow(self._running[spec.run_id])
+            self._name_workers(spec.run_id)
+            self._carry_shares(spec.run_id)
             return
         objects = manifests.worker_objects(
             spec,
@@ -120,32 +123,22 @@ class KubernetesSubstrate:
         for item in objects:
             self._api.apply(item)
         if not spec.has_queue:
-            self._running[spec.run_id] = {}
+            api, files = self._api, StaticFiles(broker_folder(run_folder(spec.run_id).path))
             self._relays[spec.run_id] = StaticRelay(
-                StaticFiles(broker_folder(run_folder(spec.run_id).path)),
-                lambda pod, argv: self._api.open_exec(pod, self.namespace, argv),
+                files,
+                lambda pod, argv: api.open_exec(pod, self.namespace, argv),
                 pod_folder=manifests.SHARES_FOLDER,
             )
         self._workers_applied.add(key)
 
     def workers(self, run_id: str) -> list[WorkerStatus]:
-        found = self._worker_pods(run_id)
-        self._unnamed = {
-            (pod["metadata"]["name"], pod["metadata"]["uid"])
-            for pod in found
-            if labels.WORKER_LABEL not in pod["metadata"]["labels"] and not pods.is_leaving(pod)
-        }
-        relay = self._relays.get(run_id)
-        if relay is not None:
-            running = [pod["metadata"] for pod in found if pods.is_running(pod)]
-            self._running[run_id] = {meta["uid"]: meta["name"] for meta in running}
+        found = self._seen[run_id] = self._worker_pods(run_id)
         return [
             WorkerStatus(
                 worker_id=pod["metadata"]["name"],
                 uid=pod["metadata"]["uid"],
                 running=pods.is_running(pod),
-                awaited=pods.is_pending(pod)
-                or (relay is not None and pods.is_running(pod) and not relay.hears(pod["metadata"]["uid"])),
+                awaited=self._is_awaited(pod, run_id),
                 node=pod["spec"].get("nodeName"),
                 detail="ending" if pods.is_leaving(pod) else pods.trouble(pod),
                 labels=dict(pod["metadata"].get("labels") or {}),
@@ -177,7 +170,7 @@ class KubernetesSubstrate:
             return f"{kind}: {static_shares.NO_BROKER}"
         if kind in BROKER_FAULTS and self._broker_url is not None:
             return f"{kind}: the broker of --broker-url is not ttgctl's to stop"
-        if kind in ("stop-node", "partition"):
+        if kind in AROUND:
             return self._why_not_around(kind)
         needed = [("pods", "delete", "")] if kind in ("kill-worker", "kill-broker") else []
         if kind in ("kill-worker", "kill-broker", "stop-worker", "slow-worker"):
@@ -301,8 +294,7 @@ class KubernetesSubstrate:
         """The nodes pull it by themselves."""
 
     def _why_not_around(self, kind: str) -> str | None:
-        what = "nodes of a Kind cluster are" if kind == "stop-node" else "network of a Kind cluster is"
-        return f"{kind}: only the {what} ttgctl's to {'stop' if kind == 'stop-node' else 'cut'}"
+        return f"{kind}: {AROUND[kind]}"
 
     def _is_place_of(self, spec: RunSpec) -> bool:
         placement = spec.placement
@@ -339,9 +331,12 @@ class KubernetesSubstrate:
             say(f"creating the namespace {self.namespace}")
             self._api.apply(manifests.namespace_object(self.namespace))
 
-    def _name_workers(self) -> None:
-        """Labels each worker pod with its own name, which its Deployment can't know beforehand."""
-        for name, uid in self._unnamed:
+    def _name_workers(self, run_id: str) -> None:
+        """Labels each worker pod with its own name, which its controller can't know beforehand."""
+        for pod in self._seen.get(run_id, ()):
+            if labels.WORKER_LABEL in pod["metadata"]["labels"] or pods.is_leaving(pod):
+                continue
+            name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
             body = {"metadata": {"uid": uid, "labels": {labels.WORKER_LABEL: name}}}
             try:
                 self._api.patch("Pod", name, self.namespace, body)
@@ -349,7 +344,17 @@ class KubernetesSubstrate:
                 # Gone meanwhile, or this user may not; the label is for people, no work hangs on it.
                 if error.status not in (403, 404, 409, 422):
                     raise
-        self._unnamed = set()
+
+    def _carry_shares(self, run_id: str) -> None:
+        relay, seen = self._relays.get(run_id), self._seen.get(run_id)
+        if relay is not None and seen is not None:
+            running = [pod["metadata"] for pod in seen if pods.is_running(pod)]
+            relay.follow({meta["uid"]: meta["name"] for meta in running})
+
+    def _is_awaited(self, pod: dict[str, Any], run_id: str) -> bool:
+        relay = self._relays.get(run_id)
+        unheard = relay is not None and not relay.hears(pod["metadata"]["uid"])
+        return pods.is_pending(pod) or (unheard and pods.is_running(pod))
 
     def _has_broker(self, spec: RunSpec) -> bool:
         """Whether the run has a broker of its own here."""
@@ -361,7 +366,9 @@ class KubernetesSubstrate:
 
     def _await_end_of_workers(self, run_id: str) -> None:
         def left() -> list[dict[str, Any]]:
-            return [pod for pod in self._worker_pods(run_id) if not pods.has_ended(pod)]
+            # A Job keeps its pods that ended by themselves, for their logs; nothing runs in them.
+            found = self._worker_pods(run_id)
+            return [pod for pod in found if pods.is_leaving(pod) or not pods.has_ended(pod)]
 
         if until(lambda: not left(), seconds=STOP_SECONDS):
             return
