@@ -48,13 +48,16 @@ def test_loses_nothing_while_nothing_goes_wrong_and_leaves_nothing(
 
 
 @pytest.fixture(scope="module")
-def killed(on_kind, demo, new_name):
-    """A run that had a worker killed, with all that it made still there."""
+def killed(on_kind, demo, new_name, cluster, namespace):
+    """A run that had a worker killed, with all that it made still there, and nothing after its cleanup."""
     name = new_name("kill")
     done = on_kind(*demo("--fault-demo", backend="static", name=name), within_seconds=RUN_SECONDS)
     yield name, done
     removed = on_kind("cleanup", name, "--force", within_seconds=RUN_SECONDS)
     assert removed.code == 0, removed.err
+    assert "3 deleted, 0 failed, 0 already gone, 0 still there" in removed.err
+    assert cluster.uids(namespace, name) == set()
+    assert not on_kind.folder(name).local.exists()
 
 
 class TestARunWithAWorkerKilled:
@@ -100,15 +103,10 @@ class TestARunWithAWorkerKilled:
         assert resumed.code == 2
         assert f"ttgctl replay {name}" in resumed.err
 
-    def test_is_removed_by_name_with_its_files_here(self, killed, on_kind, cluster, namespace):
+    def test_owns_its_job_and_its_files_here(self, killed, on_kind):
         name, _ = killed
         listed = json.loads(on_kind("cleanup", name, "--dry-run", "--output", "json").out)
         assert sorted(item["kind"] for item in listed) == ["ConfigMap", "Job", "folder"]
-        removed = on_kind("cleanup", name, "--force", within_seconds=RUN_SECONDS)
-        assert removed.code == 0, removed.err
-        assert "3 deleted, 0 failed, 0 already gone, 0 still there" in removed.err
-        assert cluster.uids(namespace, name) == set()
-        assert not on_kind.folder(name).local.exists()
 
 
 def test_connections_that_break_lose_and_double_nothing(on_kind, demo, new_name, cluster, namespace, until):
