@@ -23,8 +23,9 @@ TICK_SECONDS: Final = 0.05
 AGAIN_SECONDS: Final = 0.5
 # Workers beat every second: who is silent for so long is stopped, or the connection is dead.
 SILENT_SECONDS: Final = 20.0
-# A pod that runs and can't be reached for so long will not be.
-GIVE_UP_SECONDS: Final = 30.0
+# A pod that is said to run and can't be reached for so long will not be. Longer than a cluster takes
+# to find that a node is gone: its pods are said to run until then.
+GIVE_UP_SECONDS: Final = 90.0
 JOIN_SECONDS: Final = 5.0
 
 
