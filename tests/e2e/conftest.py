@@ -60,7 +60,7 @@ class Cluster:
 
     def uids(self, namespace: str, run_id: str | None = None) -> set[str]:
         """Of all objects of a run, or of all that are in the namespace."""
-        kinds = "deploy,sts,pod,svc,netpol,cm,secret,pvc"
+        kinds = "deploy,sts,job,pod,svc,netpol,cm,secret,pvc"
         labels = {} if run_id is None else {"run_id": run_id}
         return {item["metadata"]["uid"] for item in self.objects(kinds, namespace, **labels)}
 

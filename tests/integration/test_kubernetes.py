@@ -146,7 +146,8 @@ def metrics(substrate: KubernetesSubstrate, spec: RunSpec) -> str:
 
 def test_every_object_carries_the_labels_and_the_run(cluster: KindSubstrate, redis_run: RunSpec) -> None:
     owned = cluster.owned(redis_run.run_id)
-    assert {resource.kind for resource in owned} == set(inventory.KINDS)
+    # Jobs are what runs without a queue have.
+    assert {resource.kind for resource in owned} == set(inventory.KINDS) - {"Job"}
     assert {(r.run_id, r.namespace, r.foreign) for r in owned} == {
         (redis_run.run_id, cluster.namespace, False)
     }
@@ -366,6 +367,12 @@ def test_by_context_a_user_of_one_namespace_can_do_all_but_what_it_may_not(
         assert checks["permissions"].status == "fail"
         assert "create deployments" in checks["permissions"].detail
         elsewhere.close()
+        shares = ByContext(
+            cluster, kubeconfig=kubeconfig, context="user", namespace=namespace, backend="static"
+        )
+        checks = {p.check: p for p in shares.preflight()}
+        assert checks["permissions"].detail.endswith("may not create pods/exec, get pods/exec")
+        shares.close()
     finally:
         substrate.close()
         found = api.get("Namespace", namespace)
@@ -381,6 +388,7 @@ def user_of_one_namespace(cluster: KindSubstrate, namespace: str, folder: Path) 
     rules = [
         {"apiGroups": [""], "resources": core, "verbs": verbs},
         {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": verbs},
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": verbs},
         {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": verbs},
     ]
     rbac, base = "rbac.authorization.k8s.io", f"/api/v1/namespaces/{namespace}/serviceaccounts"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import yaml
 
 
 def demo(ttgctl, *arguments, **changes):
@@ -75,8 +76,13 @@ def test_retries_and_dead_letters_work_without_a_queue(ttgctl):
     assert ttgctl("dlq", "replay", "bad").code == 2
 
 
-def test_only_on_this_machine(ttgctl):
-    done = ttgctl("demo", "--backend", "static", "--substrate", "kind")
-    assert done.code == 2
-    assert "local substrate only" in done.err
+def test_is_no_broker_that_could_be_there_before(ttgctl):
     assert ttgctl("demo", "--broker-url", "static:///tmp/x?workers=1").code == 2
+
+
+def test_shows_the_objects_that_it_would_make_on_a_cluster(ttgctl):
+    shown = ttgctl("manifests", "--backend", "static", "--workers", "4")
+    assert shown.code == 0, shown.err
+    job = list(yaml.safe_load_all(shown.out))[-1]
+    assert (job["kind"], job["spec"]["completions"]) == ("Job", 4)
+    assert "StatefulSet" not in shown.out

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from jinja2 import UndefinedError
 
+from ttg_worker.brokers import open_broker
 from ttg_worker.settings import WorkerSettings
 from ttgctl.core.ports import SubstrateError
 from ttgctl.domain.run import Placement, RunSpec
@@ -15,7 +16,7 @@ from ttgctl.substrates.manifests import Credentials, NodePorts
 
 LONGEST = "r" * 40
 CREDENTIALS = Credentials(username="ttg", password="s3cret")
-WORKLOADS = ("Deployment", "StatefulSet")
+WORKLOADS = ("Deployment", "StatefulSet", "Job")
 
 
 def spec_of(backend: str = "rabbitmq", **changes: Any) -> RunSpec:
@@ -33,13 +34,18 @@ def of_kind(objects: list[dict[str, Any]], *kinds: str) -> list[dict[str, Any]]:
     return [item for item in objects if item["kind"] in kinds]
 
 
+@pytest.fixture(params=["rabbitmq", "redis", "static"])
+def any_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(params=["rabbitmq", "redis"])
 def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_every_object_and_what_it_makes_carries_all_labels(backend: str) -> None:
-    objects = rendered(backend)[1:]
+def test_every_object_and_what_it_makes_carries_all_labels(any_backend: str) -> None:
+    objects = rendered(any_backend)[1:]
     for item in objects:
         found = [item["metadata"]]
         if item["kind"] in WORKLOADS:
@@ -49,11 +55,11 @@ def test_every_object_and_what_it_makes_carries_all_labels(backend: str) -> None
             own = meta["labels"]
             assert own["app.kubernetes.io/managed-by"] == "ttgctl"
             assert own["app.kubernetes.io/part-of"] == "ttg"
-            assert own["app.kubernetes.io/name"] in (backend, "ttg-worker")
+            assert own["app.kubernetes.io/name"] in (any_backend, "ttg-worker")
             assert own["app.kubernetes.io/component"] == own["ttg.io/component"]
             assert own["ttg.io/component"] in ("broker", "worker")
             assert own["ttg.io/project"] == "distributed-compute"
-            assert own["ttg.io/queue-backend"] == backend
+            assert own["ttg.io/queue-backend"] == any_backend
             assert own["ttg.io/run-id"] == "sweep-1"
         assert item["metadata"]["namespace"] == "ttg"
 
@@ -66,8 +72,8 @@ def test_the_namespace_enforces_restricted_and_says_who_made_it() -> None:
     assert labels.is_ours(namespace)
 
 
-def test_pods_keep_to_restricted_and_to_their_limits(backend: str) -> None:
-    for workload in of_kind(rendered(backend), *WORKLOADS):
+def test_pods_keep_to_restricted_and_to_their_limits(any_backend: str) -> None:
+    for workload in of_kind(rendered(any_backend), *WORKLOADS):
         pod = workload["spec"]["template"]["spec"]
         assert pod["automountServiceAccountToken"] is False
         assert pod["securityContext"]["runAsNonRoot"] is True
@@ -85,8 +91,8 @@ def test_pods_keep_to_restricted_and_to_their_limits(backend: str) -> None:
             assert set(container["resources"]["limits"]) == {"cpu", "memory"}
 
 
-def test_names_leave_room_for_what_kubernetes_appends(backend: str) -> None:
-    for item in rendered(backend, LONGEST):
+def test_names_leave_room_for_what_kubernetes_appends(any_backend: str) -> None:
+    for item in rendered(any_backend, LONGEST):
         # A StatefulSet's pods carry its name and a hash of 11 characters in a label of at most 63.
         assert len(item["metadata"]["name"]) <= 52
 
@@ -190,6 +196,39 @@ def test_workers_read_back_the_settings_that_the_run_has() -> None:
     assert (settings.seed, settings.work_seconds, settings.fault_rate) == (7, 0.0125, 0.25)
     assert settings.unsafe_ack_early is True
     assert settings.idle_exit_seconds == 0
+
+
+def test_fixed_shares_are_the_indices_of_a_job_whose_dead_pods_stay_dead() -> None:
+    objects = rendered("static")
+    assert [item["kind"] for item in objects] == ["Namespace", "ConfigMap", "Job"]
+    job = objects[-1]["spec"]
+    assert (job["completionMode"], job["completions"], job["parallelism"]) == ("Indexed", 3, 3)
+    assert job["backoffLimitPerIndex"] == 0
+    pod = job["template"]["spec"]
+    assert pod["restartPolicy"] == "Never"
+    environment = pod["containers"][0]["env"]
+    names = [each["name"] for each in environment]
+    # Kubernetes fills in only what was named before.
+    assert names.index("JOB_COMPLETION_INDEX") < names.index("BROKER_URL")
+    values = {each["name"]: each.get("value", "") for each in environment}
+    url = values["BROKER_URL"].replace("$(JOB_COMPLETION_INDEX)", "2")
+    settings = WorkerSettings.from_environment({**values, "WORKER_ID": "pod-2-x9", "BROKER_URL": url})
+    assert open_broker(settings.broker_url, options=settings.delivery)
+    folder = manifests.SHARES_FOLDER
+    mounts = [each["mountPath"] for each in pod["containers"][0]["volumeMounts"] if not each.get("readOnly")]
+    assert any(folder.startswith(f"{mount}/") for mount in mounts)
+
+
+def test_pods_of_a_job_and_of_a_deployment_differ_in_their_share_alone() -> None:
+    def pod(backend: str) -> dict[str, Any]:
+        workload = of_kind(rendered(backend), "Job", "Deployment")[0]
+        found: dict[str, Any] = workload["spec"]["template"]["spec"]
+        return found
+
+    of_job, of_deployment = pod("static"), pod("redis")
+    for found in (of_job, of_deployment):
+        del found["restartPolicy"], found["containers"][0]["env"]
+    assert of_job == of_deployment
 
 
 def test_a_workload_file_travels_with_the_workers_byte_for_byte(tmp_path: Path) -> None:

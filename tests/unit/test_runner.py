@@ -164,8 +164,9 @@ def test_progress_only_grows_and_comes_often(folder):
 
 
 def test_a_killed_worker_is_replaced_and_its_chunk_done_again(folder):
-    substrate = Threads(seconds=0.15)
-    events = list(run(spec(faults=("kill-worker at=20%",)), folder, substrate))
+    # Long against the time between two looks: it is to be hit with a chunk in hand.
+    substrate = Threads(seconds=0.5)
+    events = list(run(spec(chunks=9, faults=("kill-worker at=20%",)), folder, substrate))
     verdict = verdict_of(events)
     assert verdict.lossless
     (fault,) = verdict.faults

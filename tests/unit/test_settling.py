@@ -45,7 +45,10 @@ class OneThread:
 
     name = "local"
 
-    def __init__(self, clock: JumpingClock, *, begins_after_seconds: float | None) -> None:
+    def __init__(
+        self, clock: JumpingClock, *, begins_after_seconds: float | None, awaited_seconds: float = 0.0
+    ) -> None:
+        self._heard_at = time.monotonic() + awaited_seconds
         self._clock = clock
         self._begins_after_seconds = begins_after_seconds
         self._url = f"memory://{uuid.uuid4().hex}"
@@ -69,7 +72,8 @@ class OneThread:
             self._thread.start()
 
     def workers(self, run_id):
-        return [WorkerStatus(worker_id="worker-1", uid="1", running=True)]
+        awaited = time.monotonic() < self._heard_at
+        return [WorkerStatus(worker_id="worker-1", uid="1", running=not awaited, awaited=awaited)]
 
     def stop_workers(self, run_id) -> None:
         self._stop.set()
@@ -111,15 +115,15 @@ def slow_broker(monkeypatch):
     monkeypatch.setattr(queue_watch, "LAST_COUNTS_SECONDS", 0.5)
 
 
-def verdict_of(tmp_path, *, begins_after_seconds: float | None):
+def verdict_of(tmp_path, *, begins_after_seconds: float | None, backend: str = "memory", awaited_seconds=0.0):
     spec = RunSpec(
-        run_id="r", backend="memory", substrate="local", parameters_total=5, chunk_size=1, workers=1,
+        run_id="r", backend=backend, substrate="local", parameters_total=5, chunk_size=1, workers=1,
         workload="module:function", delivery=OPTIONS,
     )  # fmt: skip
     folder = RunFolder(tmp_path / "r")
     folder.write_spec(spec)
     clock = JumpingClock()
-    substrate = OneThread(clock, begins_after_seconds=begins_after_seconds)
+    substrate = OneThread(clock, begins_after_seconds=begins_after_seconds, awaited_seconds=awaited_seconds)
     events = runner.execute(
         spec,
         folder=folder,
@@ -144,3 +148,10 @@ def test_what_nobody_has_is_lost_in_the_end(tmp_path):
     verdict = verdict_of(tmp_path, begins_after_seconds=None)
     assert verdict.lost_chunks == (0, 1, 2, 3, 4)
     assert 1.4 < time.monotonic() - started < 20
+
+
+def test_a_fixed_share_is_not_lost_before_its_worker_was_heard(tmp_path):
+    """A pod may take long to start, and nobody else comes for its share."""
+    verdict = verdict_of(tmp_path, begins_after_seconds=3.0, backend="static", awaited_seconds=3.0)
+    assert verdict.chunks.ok == 5
+    assert verdict.chunks.lost == 0

@@ -78,6 +78,12 @@ class TestShares:
         with pytest.raises(BrokerError, match="no share"):
             broker.consumer("r", name, prefetch=1)
 
+    def test_a_url_may_name_the_share_whatever_the_workers_name(self, broker, tmp_path):
+        publish(broker, range(6))
+        url = static_url(tmp_path / "a folder?", workers=3, share="1")
+        consumer = open_broker(url, options=OPTIONS).consumer("r", "pod-2-x9", prefetch=1)
+        assert [d.chunk.chunk_id for d in take(iter(consumer))] == [1, 4]
+
     def test_retries_here_and_gives_up_in_a_file(self, broker):
         publish(broker, [0])
         consumer = broker.consumer("r", "worker-1", prefetch=1)
@@ -142,6 +148,23 @@ class TestLineFile:
         assert [line for _, line in file.read(0)] == [b"one", b"three", b"four"]
         assert file.count() == 3
 
+    def test_blocks_are_whole_lines_and_put_at_their_place_make_the_same_file(self, file, tmp_path):
+        lines = [b"one", b"x" * 50, b"three"]
+        file.append(lines)
+        with file.path.open("ab") as torn:
+            torn.write(b"four-and-a-ha")
+        copy = LineFile(tmp_path / "copy")
+        copy.path.touch()
+        sizes, position = [], 0
+        while block := file.block(position, most=10):
+            copy.put(position, block)
+            copy.put(position, block)
+            position += len(block)
+            sizes.append(len(block))
+        assert sizes == [4, 51, 6]
+        assert copy.path.read_bytes() == b"".join(line + b"\n" for line in lines)
+        assert position == copy.end() == file.end()
+
     def test_a_long_torn_line_is_cut_whole(self, file):
         file.path.write_bytes(b"x" * 200_000)
         file.append([b"one"])
@@ -149,7 +172,15 @@ class TestLineFile:
 
 
 @pytest.mark.parametrize(
-    "url", ["static:///a", "static:///a?workers=0", "static:///a?workers=x", "static://?workers=2"]
+    "url",
+    [
+        "static:///a",
+        "static:///a?workers=0",
+        "static:///a?workers=x",
+        "static://?workers=2",
+        "static:///a?workers=2&share=2",
+        "static:///a?workers=2&share=$(JOB_COMPLETION_INDEX)",
+    ],
 )
 def test_a_url_that_names_no_shares_is_refused(url):
     with pytest.raises(BrokerError, match="expected static:///FOLDER"):

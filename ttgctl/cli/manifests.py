@@ -13,9 +13,10 @@ def manifests(
     run: Annotated[
         str | None, typer.Argument(metavar="[RUN]", help="Those of a run; else of an example.")
     ] = None,
-    backend: Annotated[options.BackendName, typer.Option(help="The broker of the example.")] = (
-        options.BackendName.rabbitmq
-    ),
+    backend: Annotated[
+        options.RunBackendName,
+        typer.Option(help="The broker of the example; static: fixed shares, no broker."),
+    ] = options.RunBackendName.rabbitmq,
     workers: options.Workers = 3,
     namespace: options.Namespace = "ttg",
     image: options.Image = None,

@@ -57,7 +57,7 @@ def synthetic_work(
 def specify(common: RunOptions, work: Work) -> RunSpec:
     """The run that the options ask for; raises what is wrong with them, and makes nothing."""
     faults = _fault_texts(common)
-    substrate, why = _choose_substrate(common)
+    substrate, why = choose(common.substrate.value, context=common.context)
     if common.substrate.value == "auto":
         say(f"substrate: {substrate} ({why})")
     spec = RunSpec(
@@ -96,16 +96,6 @@ def _fault_texts(common: RunOptions) -> tuple[str, ...]:
     if common.faults is not None:
         parsed += read_fault_plan(common.faults).faults
     return tuple(str(fault) for fault in parsed)
-
-
-def _choose_substrate(common: RunOptions) -> tuple[str, str]:
-    """``(substrate, why)``."""
-    asked = common.substrate.value
-    if common.backend is None or common.backend.value != "static":
-        return choose(asked, context=common.context)
-    if asked not in ("auto", "local") or common.context is not None:
-        raise SpecError("--backend static runs on the local substrate only")
-    return "local", "--backend static runs there only"
 
 
 def _choose_backend(common: RunOptions, substrate: str) -> str:

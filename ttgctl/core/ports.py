@@ -44,12 +44,14 @@ class BrokerEndpoint:
 class WorkerStatus:
     """A worker as the substrate sees it. ``uid`` changes when the thing behind a name is replaced.
 
-    ``worker_id`` is what the worker calls itself in its beats and results.
+    ``worker_id`` is what the worker calls itself in its beats and results. ``awaited``: nothing is
+    heard of it, and that says nothing yet, since it is only starting or out of reach for a moment.
     """
 
     worker_id: str
     uid: str
     running: bool
+    awaited: bool = False
     node: str | None = None
     detail: str = ""
     labels: Mapping[str, str] = field(default_factory=dict, compare=False)

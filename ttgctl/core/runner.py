@@ -180,7 +180,7 @@ class _Run:
                 continue
             if ledger.accounted == spec.chunks_total:
                 return
-            if settling.over(self._workforce.workers):
+            if settling.over(self._workforce):
                 self._notes.append(
                     "the queues are empty and no worker holds a chunk: what is missing is lost"
                     if spec.has_queue

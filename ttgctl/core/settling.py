@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ttgctl.core.fault_injector import FaultInjector
 from ttgctl.core.ledger import Ledger
 from ttgctl.core.observation import Observation
-from ttgctl.core.ports import Clock, WorkerStatus
+from ttgctl.core.ports import Clock
 from ttgctl.core.queue_watch import QueueWatch
+from ttgctl.core.workforce import Workforce
 from ttgctl.domain.run import RunSpec
 
 # Queues are empty, nobody holds anything, and chunks are missing: after so long they are lost.
@@ -38,20 +37,23 @@ class Settling:
         self._read_so_far = self._positions
         self._quiet_since = clock.monotonic()
 
-    def over(self, workers: Sequence[WorkerStatus]) -> bool:
-        """Whether nothing that is missing can still come. ``workers`` are the run's as they are now.
+    def over(self, workforce: Workforce) -> bool:
+        """Whether nothing that is missing can still come.
 
         To be asked again and again: what it sees is taken to have lasted since it was asked last.
         """
-        running = {w.worker_id for w in workers if w.running}
+        running = {w.worker_id for w in workforce.workers if w.running}
         now = self._clock.time()
         beats = [b for b in self._observation.beats.values() if b.worker_id in running]
         fresh = [b for b in beats if now - b.at < FRESH_SECONDS]
-        # Without a queue nobody comes for what is left, nor in place of the workers that are gone.
-        waits_in_queue = self._spec.has_queue and (not fresh or not self._watch.counts.drained)
+        if self._spec.has_queue:
+            waits_for_worker = not fresh or not self._watch.counts.drained
+        else:
+            # Nobody comes for the share of one that is gone; but each has one that it may not have begun.
+            waits_for_worker = workforce.awaited
         broker_away = self._watch.error is not None
         in_hand = any(b.held for b in fresh)
-        if self._news() or waits_in_queue or broker_away or in_hand or self._injector.unsettled:
+        if self._news() or waits_for_worker or broker_away or in_hand or self._injector.unsettled:
             self._quiet_since = self._clock.monotonic()
             return False
         silent = len(fresh) < len(running)

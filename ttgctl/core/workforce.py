@@ -16,13 +16,20 @@ class Workforce:
         self._spec = spec
         self._substrate = substrate
         self._clock = clock
+        self._met: set[str] = set()
         self.workers: list[WorkerStatus] = []
+
+    @property
+    def awaited(self) -> bool:
+        """Whether one of the workers that the run began with has not been heard of yet."""
+        return len(self._met) < self._spec.workers or any(w.awaited for w in self.workers)
 
     def supervise(self, endpoint: BrokerEndpoint) -> Iterator[Notice]:
         """Replaces those that died; tells of changes, but not of the first ones that come."""
         before = {w.uid: w for w in self.workers if w.running}
         self._substrate.start_workers(self._spec, endpoint)
         self.workers = self._substrate.workers(self._spec.run_id)
+        self._met |= {w.uid for w in self.workers}
         running = {w.uid: w for w in self.workers if w.running}
         if not before:
             return

@@ -55,5 +55,6 @@ def open_substrate(
             namespace=placement.namespace,
             broker_url=broker_url,
             image=placement.image,
+            backend=backend,
         )
     raise MissingRequirement(f"no substrate {name!r}; there are {', '.join(NAMES)}")

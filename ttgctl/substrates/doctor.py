@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -56,7 +56,9 @@ def _of_machine(cluster: KindCluster) -> list[Problem]:
     return found
 
 
-def context_problems(connect: Callable[[], KubeApi], *, context: str | None, namespace: str) -> list[Problem]:
+def context_problems(
+    connect: Callable[[], KubeApi], *, context: str | None, namespace: str, backend: str | None = None
+) -> list[Problem]:
     """What a run in a namespace of a cluster that is there already needs."""
     name = context or "(current)"
     try:
@@ -65,7 +67,7 @@ def context_problems(connect: Callable[[], KubeApi], *, context: str | None, nam
         return [_fail("kubeconfig", str(error), "see: kubectl config get-contexts")]
     try:
         version = api.request("get", "/version")
-        refused = _refused(api, namespace)
+        refused = _refused(api, namespace, _RIGHTS if backend != "static" else (*_RIGHTS, *_TALK_TO_PODS))
     except SubstrateError as error:
         return [_fail("cluster", str(error), f"see: kubectl --context {name} version")]
     finally:
@@ -85,6 +87,7 @@ _RIGHTS: Final = (
         for group, resource in (
             ("apps", "deployments"),
             ("apps", "statefulsets"),
+            ("batch", "jobs"),
             ("", "services"),
             ("", "configmaps"),
             ("", "secrets"),
@@ -96,17 +99,20 @@ _RIGHTS: Final = (
     ("list", "", "persistentvolumeclaims"),
     ("delete", "", "persistentvolumeclaims"),
 )
+# Which of the two verbs is asked for depends on the version of Kubernetes.
+_TALK_TO_PODS: Final = (("create", "", "pods/exec"), ("get", "", "pods/exec"))
 
 
-def _refused(api: KubeApi, namespace: str) -> list[str]:
+def _refused(api: KubeApi, namespace: str, rights: Sequence[tuple[str, str, str]]) -> list[str]:
     def may(right: tuple[str, str, str]) -> bool:
-        verb, group, resource = right
-        return api.may(verb, resource, namespace=namespace, group=group)
+        verb, group, name = right
+        resource, _, subresource = name.partition("/")
+        return api.may(verb, resource, namespace=namespace, group=group, subresource=subresource)
 
     with ThreadPoolExecutor(8) as pool:
         return [
             f"{verb} {resource}"
-            for (verb, _, resource), allowed in zip(_RIGHTS, pool.map(may, _RIGHTS), strict=True)
+            for (verb, _, resource), allowed in zip(rights, pool.map(may, rights), strict=True)
             if not allowed
         ]
 

@@ -13,6 +13,7 @@ from ttgctl.substrates.kube_api import ApiRefused, KubeApi
 KINDS: Final = (
     "Deployment",
     "StatefulSet",
+    "Job",
     "Pod",
     "Service",
     "NetworkPolicy",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ttgctl.core.ports import KillEvidence, OwnedResource, Problem, Say, SubstrateError, WorkerStatus
+from ttgctl.domain.run import RunSpec
 from ttgctl.substrates import manifests, worker_image
 from ttgctl.substrates.host_path import HostPath
 from ttgctl.substrates.kind_cluster import NODE_IMAGE, KindCluster
@@ -40,8 +41,13 @@ class KindSubstrate(KubernetesSubstrate):
 
         ``backend`` is that of the runs to come, if known: its image is loaded with the workers'.
         """
-        super().__init__(context=f"kind-{cluster}", namespace=namespace, image=image, broker_url=broker_url)
-        self._backend = backend if backend in manifests.BROKER_IMAGES and broker_url is None else None
+        super().__init__(
+            context=f"kind-{cluster}",
+            namespace=namespace,
+            image=image,
+            broker_url=broker_url,
+            backend=backend,
+        )
         self._cluster = KindCluster(cluster, workers=nodes, node_image=node_image or NODE_IMAGE)
 
     @property
@@ -67,14 +73,13 @@ class KindSubstrate(KubernetesSubstrate):
                 self._cluster.start(say)
             self._await_cluster(say)
             self._image = image.result()
-            broker = [manifests.BROKER_IMAGES[self._backend]] if self._backend else []
-            self._load([self._image, *broker], say)
+            self._load([self._image, *self._broker_images()], say)
         self._make_namespace(say)
         say(f"to look at it: kubectl --kubeconfig {self.kubeconfig} --namespace {self.namespace} get pods")
 
     def owned(self, run_id: str | None = None) -> list[OwnedResource]:
         if not self._cluster.exists():
-            return []
+            return self._stored(run_id)
         stopped = self._cluster.stopped()
         if stopped:
             raise SubstrateError(
@@ -82,10 +87,6 @@ class KindSubstrate(KubernetesSubstrate):
                 f"start it with: docker start {' '.join(stopped)}"
             )
         return super().owned(run_id)
-
-    def why_not(self, kind: str) -> str | None:
-        # Nodes and network of a Kind cluster are ours.
-        return None if kind in ("stop-node", "partition") else super().why_not(kind)
 
     def isolate(self, worker: WorkerStatus) -> KillEvidence:
         pod = self._pod(worker)
@@ -123,6 +124,18 @@ class KindSubstrate(KubernetesSubstrate):
 
     def _host_path(self) -> HostPath:
         return MappedPorts(self._cluster)
+
+    def _why_not_around(self, kind: str) -> str | None:
+        # Nodes and network of a Kind cluster are ours.
+        return None
+
+    def _is_place_of(self, spec: RunSpec) -> bool:
+        placement = spec.placement
+        return (placement.cluster, placement.namespace) == (self._cluster.name, self.namespace)
+
+    def _broker_images(self) -> list[str]:
+        image = manifests.BROKER_IMAGES.get(self._backend or "")
+        return [image] if image and self._broker_url is None else []
 
     def _build(self, say: Say) -> str:
         return self._image or worker_image.ensure_image(self._cluster.engine, say)

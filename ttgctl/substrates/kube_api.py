@@ -22,6 +22,7 @@ from kubernetes.dynamic.exceptions import DynamicApiError
 from kubernetes.stream import portforward, stream
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 from urllib3.exceptions import HTTPError
+from websocket import WebSocketException
 
 from ttgctl.core.ports import SubstrateError
 
@@ -29,7 +30,7 @@ FIELD_MANAGER: Final = "ttgctl"
 REQUEST_SECONDS: Final = 20.0
 PATIENCE_SECONDS: Final = 6.0
 
-CONTROLLERS: Final = ("Deployment", "StatefulSet")
+CONTROLLERS: Final = ("Deployment", "StatefulSet", "Job")
 
 Object = dict[str, Any]
 
@@ -49,6 +50,7 @@ KINDS: Final = {
     for kind in (
         Kind("Deployment", "/apis/apps/v1", "deployments"),
         Kind("StatefulSet", "/apis/apps/v1", "statefulsets"),
+        Kind("Job", "/apis/batch/v1", "jobs"),
         Kind("Pod", "/api/v1", "pods"),
         Kind("Service", "/api/v1", "services"),
         Kind("NetworkPolicy", "/apis/networking.k8s.io/v1", "networkpolicies"),
@@ -216,22 +218,31 @@ class KubeApi:
 
     def exec(self, pod: str, namespace: str, argv: Sequence[str]) -> str:
         """Runs a command in the pod's only container; what it wrote. Ends with it, or with the pod."""
+        with _translated(f"a command in pod {pod}"):
+            open_stream = self._exec(pod, namespace, argv, stdin=False)
+            open_stream.run_forever(timeout=REQUEST_SECONDS)
+            return str(open_stream.read_all())
+
+    def open_exec(self, pod: str, namespace: str, argv: Sequence[str]) -> ExecStream:
+        """Starts a command in the pod's only container, to talk to; the caller closes the stream."""
+        with _translated(f"a command in pod {pod}"):
+            return ExecStream(self._exec(pod, namespace, argv, stdin=True), pod=pod)
+
+    def _exec(self, pod: str, namespace: str, argv: Sequence[str], *, stdin: bool) -> Any:
         client = self.new_client()
         try:
-            with _translated(f"a command in pod {pod}"):
-                # Read by hand: the client would take what looks like JSON apart and write it as Python.
-                open_stream = stream(
-                    _core(client).connect_get_namespaced_pod_exec,
-                    pod,
-                    namespace,
-                    command=list(argv),
-                    stdout=True,
-                    stderr=True,
-                    _preload_content=False,
-                    _request_timeout=REQUEST_SECONDS,
-                )
-                open_stream.run_forever(timeout=REQUEST_SECONDS)
-                return str(open_stream.read_all())
+            # Read by hand: the client would take what looks like JSON apart and write it as Python.
+            return stream(
+                _core(client).connect_get_namespaced_pod_exec,
+                pod,
+                namespace,
+                command=list(argv),
+                stdin=stdin,
+                stdout=True,
+                stderr=True,
+                _preload_content=False,
+                _request_timeout=REQUEST_SECONDS,
+            )
         finally:
             client.close()
 
@@ -275,6 +286,36 @@ class KubeApi:
         self._client.close()
 
 
+class ExecStream:
+    """Stdin and output of a command that runs in a pod, for one thread. Text both ways.
+
+    Every method raises :class:`SubstrateError` once the command or the way to it is gone.
+    """
+
+    def __init__(self, opened: Any, *, pod: str) -> None:
+        self._opened = opened
+        self._what = f"a command in pod {pod}"
+        # No side that fell silent holds the thread for good.
+        opened.sock.settimeout(REQUEST_SECONDS)
+
+    def receive(self, seconds: float) -> str:
+        """What the command wrote since the last call, errors too; empty when nothing comes in time."""
+        with _translated(self._what):
+            self._opened.update(timeout=seconds)
+        text = str(self._opened.read_all())
+        if not text and not self._opened.is_open():
+            raise ApiUnreachable(f"{self._what} has ended")
+        return text
+
+    def send(self, text: str) -> None:
+        with _translated(self._what):
+            self._opened.write_stdin(text)
+
+    def close(self) -> None:
+        """At once: the other side may be there no more to say goodbye to."""
+        self._opened.sock.shutdown()
+
+
 def _core(client: ApiClient) -> Any:
     # Its import costs a third of a second, and only what is streamed needs it.
     from kubernetes.client import CoreV1Api
@@ -294,7 +335,7 @@ def _translated(asked: str) -> Iterator[None]:
         yield
     except (DynamicApiError, ApiException) as error:
         raise ApiRefused(f"Kubernetes refused {asked}: {_reason(error)}", status=error.status or 0) from error
-    except (HTTPError, OSError) as error:
+    except (HTTPError, WebSocketException, OSError) as error:
         raise ApiUnreachable(f"the Kubernetes API does not answer ({asked}): {_root(error)}") from error
 
 

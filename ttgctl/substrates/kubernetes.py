@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from ttg_worker.brokers.static_files import StaticFiles
 from ttgctl.core.ports import (
     BrokerEndpoint,
     KillEvidence,
@@ -17,19 +18,29 @@ from ttgctl.core.ports import (
 )
 from ttgctl.core.run_folder import run_folder
 from ttgctl.domain.run import RunSpec
-from ttgctl.substrates import labels, manifests, pods
+from ttgctl.substrates import labels, manifests, pods, static_shares
 from ttgctl.substrates.cluster_broker import ClusterBroker
 from ttgctl.substrates.definitions import definitions
 from ttgctl.substrates.host_path import HostPath, NoMapping
 from ttgctl.substrates.inventory import inventory, strangers
 from ttgctl.substrates.kube_api import CONTROLLERS, ApiRefused, KubeApi
+from ttgctl.substrates.local_server import broker_folder
 from ttgctl.substrates.manifests import broker_name, workers_name
 from ttgctl.substrates.pod_faults import delete_pod, evidence, kill_pod, signal_pod
 from ttgctl.substrates.polling import until
+from ttgctl.substrates.run_storage import delete_stored, stored
+from ttgctl.substrates.static_relay import StaticRelay
 
 STOP_SECONDS: Final = 20.0
 DELETE_SECONDS: Final = 90.0
 BROKER_FAULTS: Final = ("kill-broker", "restart-broker")
+# Faults of what is around the pods, and why there are none of them.
+AROUND: Final = {
+    "stop-node": "only the nodes of a Kind cluster are ttgctl's to stop",
+    "partition": "only the network of a Kind cluster is ttgctl's to cut",
+}
+# What controls a run's workers, and how it is told to end them.
+WORKER_CONTROLLERS: Final = {"Deployment": {"replicas": 0}, "Job": {"suspend": True}}
 
 
 class KubernetesSubstrate:
@@ -44,20 +55,25 @@ class KubernetesSubstrate:
         namespace: str = "ttg",
         broker_url: str | None = None,
         image: str | None = None,
+        backend: str | None = None,
     ) -> None:
         """``broker_url`` is a broker that is there already, reachable from here and from the pods;
-        ``image`` the workers' image, in a registry that the cluster pulls from."""
+        ``image`` the workers' image, in a registry that the cluster pulls from; ``backend`` that
+        of the runs to come, if known."""
         self.namespace = namespace
         self.context = context
         self._broker_url = broker_url
         self._image = image
+        self._backend = backend
         self._connected: KubeApi | None = None
         self._brokers: ClusterBroker | None = None
         self._workers_applied: set[tuple[str, int]] = set()
-        # Worker pods, by name and uid, that do not carry their own name as a label yet.
-        self._unnamed: set[tuple[str, str]] = set()
+        # Worker pods of each run as they were seen last.
+        self._seen: dict[str, list[dict[str, Any]]] = {}
         # Pods that went with their controller; deleting one of them afterwards did delete it.
         self._taken_along: set[str] = set()
+        # What carries the shares of each run that has fixed ones.
+        self._relays: dict[str, StaticRelay] = {}
 
     @property
     def kubeconfig(self) -> Path | None:
@@ -67,7 +83,9 @@ class KubernetesSubstrate:
     def preflight(self) -> list[Problem]:
         from ttgctl.substrates.doctor import context_problems
 
-        return context_problems(self.connect, context=self.context, namespace=self.namespace)
+        return context_problems(
+            self.connect, context=self.context, namespace=self.namespace, backend=self._backend
+        )
 
     def ensure(self, say: Say) -> None:
         """Makes sure that the cluster answers, and that it has the namespace."""
@@ -77,19 +95,23 @@ class KubernetesSubstrate:
     def start_broker(self, spec: RunSpec, say: Say) -> BrokerEndpoint:
         if self._broker_url is not None:
             return BrokerEndpoint(host_url=self._broker_url, worker_url=self._broker_url)
+        if not spec.has_queue:
+            shares = static_shares.StaticShares(run_folder(spec.run_id).path, spec.workers)
+            return BrokerEndpoint(host_url=shares.start().url, worker_url=manifests.shares_url(spec))
         self._make_namespace(say)
         self._load_broker_image(spec.backend, say)
         return self._broker.start(spec, say)
 
     def stop_broker(self, spec: RunSpec) -> None:
-        if self._broker_url is None:
+        if self._has_broker(spec):
             self._broker.stop(spec.run_id)
 
     def start_workers(self, spec: RunSpec, endpoint: BrokerEndpoint) -> None:
         key = (spec.run_id, spec.workers)
         if key in self._workers_applied:
-            # From here on the Deployment's controller replaces what dies.
-            self._name_workers()
+            # From here on the Deployment's controller replaces what dies; a Job's does not.
+            self._name_workers(spec.run_id)
+            self._carry_shares(spec.run_id)
             return
         objects = manifests.worker_objects(
             spec,
@@ -100,20 +122,23 @@ class KubernetesSubstrate:
         )
         for item in objects:
             self._api.apply(item)
+        if not spec.has_queue:
+            api, files = self._api, StaticFiles(broker_folder(run_folder(spec.run_id).path))
+            self._relays[spec.run_id] = StaticRelay(
+                files,
+                lambda pod, argv: api.open_exec(pod, self.namespace, argv),
+                pod_folder=manifests.SHARES_FOLDER,
+            )
         self._workers_applied.add(key)
 
     def workers(self, run_id: str) -> list[WorkerStatus]:
-        found = self._worker_pods(run_id)
-        self._unnamed = {
-            (pod["metadata"]["name"], pod["metadata"]["uid"])
-            for pod in found
-            if labels.WORKER_LABEL not in pod["metadata"]["labels"] and not pods.is_leaving(pod)
-        }
+        found = self._seen[run_id] = self._worker_pods(run_id)
         return [
             WorkerStatus(
                 worker_id=pod["metadata"]["name"],
                 uid=pod["metadata"]["uid"],
                 running=pods.is_running(pod),
+                awaited=self._is_awaited(pod, run_id),
                 node=pod["spec"].get("nodeName"),
                 detail="ending" if pods.is_leaving(pod) else pods.trouble(pod),
                 labels=dict(pod["metadata"].get("labels") or {}),
@@ -123,28 +148,30 @@ class KubernetesSubstrate:
 
     def stop_workers(self, run_id: str) -> None:
         self._workers_applied = {key for key in self._workers_applied if key[0] != run_id}
+        for kind, change in WORKER_CONTROLLERS.items():
+            try:
+                self._api.patch(kind, workers_name(run_id), self.namespace, {"spec": change})
+            except ApiRefused as error:
+                if error.status != 404:
+                    raise
         try:
-            self._api.patch("Deployment", workers_name(run_id), self.namespace, {"spec": {"replicas": 0}})
-        except ApiRefused as error:
-            if error.status != 404:
-                raise
-        if until(lambda: not self._worker_pods(run_id), seconds=STOP_SECONDS):
-            return
-        for pod in self._worker_pods(run_id):
-            delete_pod(self._api, pod, grace_seconds=0)
-        if not until(lambda: not self._worker_pods(run_id), seconds=STOP_SECONDS):
-            raise SubstrateError(f"the worker pods of run {run_id} do not end")
+            self._await_end_of_workers(run_id)
+        finally:
+            # Not before: until its end a pod gives what it has.
+            relay = self._relays.pop(run_id, None)
+            if relay is not None:
+                relay.close()
 
     def kill(self, worker: WorkerStatus) -> KillEvidence:
         return kill_pod(self._api, self._pod(worker))
 
     def why_not(self, kind: str) -> str | None:
+        if self._backend == "static" and kind in static_shares.BROKER_FAULTS:
+            return f"{kind}: {static_shares.NO_BROKER}"
         if kind in BROKER_FAULTS and self._broker_url is not None:
             return f"{kind}: the broker of --broker-url is not ttgctl's to stop"
-        if kind == "stop-node":
-            return "stop-node: only the nodes of a Kind cluster are ttgctl's to stop"
-        if kind == "partition":
-            return "partition: only the network of a Kind cluster is ttgctl's to cut"
+        if kind in AROUND:
+            return self._why_not_around(kind)
         needed = [("pods", "delete", "")] if kind in ("kill-worker", "kill-broker") else []
         if kind in ("kill-worker", "kill-broker", "stop-worker", "slow-worker"):
             needed.append(("pods", "create", "exec"))
@@ -173,10 +200,10 @@ class KubernetesSubstrate:
         raise SubstrateError(str(self.why_not("partition")))
 
     def broker_uid(self, spec: RunSpec) -> str | None:
-        return self._broker.uid(spec.run_id) if self._broker_url is None else None
+        return self._broker.uid(spec.run_id) if self._has_broker(spec) else None
 
     def kill_broker(self, spec: RunSpec) -> KillEvidence:
-        if self._broker_url is not None:
+        if not self._has_broker(spec):
             raise SubstrateError(str(self.why_not("kill-broker")))
         return self._broker.kill(spec.run_id)
 
@@ -195,9 +222,11 @@ class KubernetesSubstrate:
         return found
 
     def owned(self, run_id: str | None = None) -> list[OwnedResource]:
-        return inventory(self._api, namespace=self.namespace, run_id=run_id)
+        return self._stored(run_id) + inventory(self._api, namespace=self.namespace, run_id=run_id)
 
     def delete(self, resource: OwnedResource) -> bool:
+        if resource.kind == "folder":
+            return delete_stored(resource)
         if resource.foreign:
             raise SubstrateError(f"{resource.kind} {resource.name} is not ttgctl's; it is left alone")
         if resource.kind == "Namespace":
@@ -232,6 +261,9 @@ class KubernetesSubstrate:
         return KubeApi(kubeconfig=self.kubeconfig, context=self.context)
 
     def close(self) -> None:
+        for relay in self._relays.values():
+            relay.close()
+        self._relays.clear()
         if self._brokers is not None:
             self._brokers.close()
             self._brokers = None
@@ -260,6 +292,13 @@ class KubernetesSubstrate:
 
     def _load_broker_image(self, backend: str, say: Say) -> None:
         """The nodes pull it by themselves."""
+
+    def _why_not_around(self, kind: str) -> str | None:
+        return f"{kind}: {AROUND[kind]}"
+
+    def _is_place_of(self, spec: RunSpec) -> bool:
+        placement = spec.placement
+        return (placement.context, placement.namespace) == (self.context, self.namespace)
 
     # What both do.
 
@@ -292,9 +331,12 @@ class KubernetesSubstrate:
             say(f"creating the namespace {self.namespace}")
             self._api.apply(manifests.namespace_object(self.namespace))
 
-    def _name_workers(self) -> None:
-        """Labels each worker pod with its own name, which its Deployment can't know beforehand."""
-        for name, uid in self._unnamed:
+    def _name_workers(self, run_id: str) -> None:
+        """Labels each worker pod with its own name, which its controller can't know beforehand."""
+        for pod in self._seen.get(run_id, ()):
+            if labels.WORKER_LABEL in pod["metadata"]["labels"] or pods.is_leaving(pod):
+                continue
+            name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
             body = {"metadata": {"uid": uid, "labels": {labels.WORKER_LABEL: name}}}
             try:
                 self._api.patch("Pod", name, self.namespace, body)
@@ -302,7 +344,38 @@ class KubernetesSubstrate:
                 # Gone meanwhile, or this user may not; the label is for people, no work hangs on it.
                 if error.status not in (403, 404, 409, 422):
                     raise
-        self._unnamed = set()
+
+    def _carry_shares(self, run_id: str) -> None:
+        relay, seen = self._relays.get(run_id), self._seen.get(run_id)
+        if relay is not None and seen is not None:
+            running = [pod["metadata"] for pod in seen if pods.is_running(pod)]
+            relay.follow({meta["uid"]: meta["name"] for meta in running})
+
+    def _is_awaited(self, pod: dict[str, Any], run_id: str) -> bool:
+        relay = self._relays.get(run_id)
+        unheard = relay is not None and not relay.hears(pod["metadata"]["uid"])
+        return pods.is_pending(pod) or (unheard and pods.is_running(pod))
+
+    def _has_broker(self, spec: RunSpec) -> bool:
+        """Whether the run has a broker of its own here."""
+        return spec.has_queue and self._broker_url is None
+
+    def _stored(self, run_id: str | None) -> list[OwnedResource]:
+        """The files of fixed shares, which are on this machine."""
+        return stored(run_id, belongs=lambda spec: spec.substrate == self.name and self._is_place_of(spec))
+
+    def _await_end_of_workers(self, run_id: str) -> None:
+        def left() -> list[dict[str, Any]]:
+            # A Job keeps its pods that ended by themselves, for their logs; nothing runs in them.
+            found = self._worker_pods(run_id)
+            return [pod for pod in found if pods.is_leaving(pod) or not pods.has_ended(pod)]
+
+        if until(lambda: not left(), seconds=STOP_SECONDS):
+            return
+        for pod in left():
+            delete_pod(self._api, pod, grace_seconds=0)
+        if not until(lambda: not left(), seconds=STOP_SECONDS):
+            raise SubstrateError(f"the worker pods of run {run_id} do not end")
 
     def _worker_pods(self, run_id: str) -> list[dict[str, Any]]:
         selector = labels.selector(run_id=run_id, component="worker")

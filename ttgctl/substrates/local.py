@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import sys
 import time
@@ -19,14 +18,14 @@ from ttgctl.core.ports import (
     SubstrateError,
     WorkerStatus,
 )
-from ttgctl.core.run_folder import RunFolder, list_runs, run_folder
+from ttgctl.core.run_folder import RunFolder, run_folder
 from ttgctl.domain.faults import parse_fault
 from ttgctl.domain.run import RunSpec
-from ttgctl.substrates import local_faults, processes
+from ttgctl.substrates import local_faults, processes, static_shares
 from ttgctl.substrates.local_server import LocalServer, broker_folder
-from ttgctl.substrates.local_static import StaticShares
 from ttgctl.substrates.processes import OwnedProcess
 from ttgctl.substrates.relay import Relay, relay_problem
+from ttgctl.substrates.run_storage import delete_stored, stored
 from ttgctl.substrates.worker_settings import worker_settings
 
 BROKER = "broker"
@@ -105,7 +104,9 @@ class LocalSubstrate:
     @staticmethod
     def _server(spec: RunSpec) -> LocalServer:
         folder = run_folder(spec.run_id).path
-        return server_for(spec.backend, folder) if spec.has_queue else StaticShares(folder, spec.workers)
+        if spec.has_queue:
+            return server_for(spec.backend, folder)
+        return static_shares.StaticShares(folder, spec.workers)
 
     def start_workers(self, spec: RunSpec, endpoint: BrokerEndpoint) -> None:
         folder = run_folder(spec.run_id)
@@ -209,8 +210,8 @@ class LocalSubstrate:
     def why_not(self, kind: str) -> str | None:
         if kind == "stop-node":
             return "stop-node: the local substrate has one node, this machine"
-        if self._backend == "static" and kind in ("restart-broker", "kill-broker", "partition"):
-            return f"{kind}: fixed shares have no broker"
+        if self._backend == "static" and kind in static_shares.BROKER_FAULTS:
+            return f"{kind}: {static_shares.NO_BROKER}"
         if self._broker_url is None:
             return None
         if kind in ("restart-broker", "kill-broker"):
@@ -293,24 +294,12 @@ class LocalSubstrate:
             # Workers first: without their broker they end slowly.
             for p in sorted(processes.find(path), key=lambda p: p.name == BROKER)
         ]
-        for folder in list_runs():
-            if run_id in (None, folder.run_id) and folder.local.is_dir():
-                status = folder.local.stat()
-                uid = f"{status.st_dev}:{status.st_ino}"
-                found.append(
-                    OwnedResource(
-                        kind="folder",
-                        name=str(folder.local),
-                        uid=uid,
-                        run_id=folder.run_id,
-                        created_at=status.st_ctime,
-                    )
-                )
+        found += stored(run_id, belongs=lambda spec: spec.substrate == self.name)
         return found
 
     def delete(self, resource: OwnedResource) -> bool:
         if resource.kind == "folder":
-            return self._delete_folder(resource)
+            return delete_stored(resource)
         # By uid again: between listing and deleting the pid may have become another's.
         same = [p for p in processes.find() if p.uid == resource.uid]
         for process in same:
@@ -320,18 +309,6 @@ class LocalSubstrate:
         processes.end(brokers, grace_seconds=0.0)
         processes.end([p for p in same if p not in brokers], grace_seconds=DELETE_GRACE_SECONDS)
         return bool(same)
-
-    @staticmethod
-    def _delete_folder(resource: OwnedResource) -> bool:
-        path = Path(resource.name)
-        try:
-            status = path.stat()
-        except FileNotFoundError:
-            return False
-        if f"{status.st_dev}:{status.st_ino}" != resource.uid:
-            return False
-        shutil.rmtree(path)
-        return True
 
     def close(self) -> None:
         """Ends the relay, if there is one."""

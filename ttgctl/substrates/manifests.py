@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 import ttgctl
+from ttg_worker.brokers.static import static_url
 from ttgctl.core.ports import SubstrateError
 from ttgctl.domain.run import RunSpec
 from ttgctl.substrates.labels import labels, selector_of
@@ -29,6 +30,8 @@ WORKER_USER: Final = 65532
 # Both upstream broker images run as this user.
 BROKER_USER: Final = 999
 INPUT_FOLDER: Final = "/ttg/input"
+# On the scratch volume of each pod: its own copy of the plan, and what it gives before it is fetched.
+SHARES_FOLDER: Final = "/tmp/ttg-shares"  # noqa: S108
 # A ConfigMap holds at most 1 MiB.
 WORKLOAD_BYTES: Final = 1_000_000
 CONSUMER_TIMEOUT_MS: Final = 24 * 3600 * 1000
@@ -93,6 +96,11 @@ def broker_url(backend: str, credentials: Credentials, *, address: str) -> str:
     return f"redis://:{credentials.password}@{address}/0"
 
 
+def shares_url(spec: RunSpec) -> str:
+    """Where each worker of a run without a queue finds its fixed share; Kubernetes fills in which."""
+    return static_url(Path(SHARES_FOLDER), workers=spec.workers, share="$(JOB_COMPLETION_INDEX)")
+
+
 def namespace_object(namespace: str) -> Object:
     """The namespace, with the Pod Security level ``restricted`` enforced in it."""
     return _render("namespace", namespace=namespace, labels=labels(name="ttgctl", component="namespace"))[0]
@@ -136,7 +144,7 @@ def worker_objects(
 ) -> list[Object]:
     """The run's workers; a workload that is a file of ``input_folder`` travels with them."""
     own = _worker_labels(spec)
-    # The Deployment keeps the number of workers up, so none of them leaves for want of work.
+    # The cluster starts and ends the workers, so none of them leaves for want of work.
     settings = worker_settings(
         spec,
         broker_url=broker_url,
@@ -148,12 +156,13 @@ def worker_objects(
     # The pod's name is the worker's, and the URL holds the password: both come by reference.
     del environment["WORKER_ID"], environment["BROKER_URL"]
     return _render(
-        "workers",
+        "workers" if spec.has_queue else "shares",
         workers=workers_name(spec.run_id),
         namespace=namespace,
         labels=own,
         selector=selector_of(own),
         replicas=spec.workers,
+        one_share_each=not spec.has_queue,
         image=image,
         broker_url=broker_url,
         environment=environment,
@@ -170,10 +179,14 @@ def run_objects(
     """All that a run would apply, for a person to read; without credentials they are placeholders."""
     known = credentials or Credentials(username="ttg", password="made-when-applied")  # noqa: S106
     namespace = spec.placement.namespace
-    url = worker_url(spec, namespace=namespace, credentials=known)
+    if spec.has_queue:
+        url = worker_url(spec, namespace=namespace, credentials=known)
+        broker = broker_objects(spec, namespace=namespace, credentials=known, node_ports=None)
+    else:
+        url, broker = shares_url(spec), []
     return [
         namespace_object(namespace),
-        *broker_objects(spec, namespace=namespace, credentials=known, node_ports=None),
+        *broker,
         *worker_objects(spec, namespace=namespace, image=image, broker_url=url, input_folder=input_folder),
     ]
 

@@ -19,6 +19,16 @@ def is_leaving(pod: dict[str, Any]) -> bool:
     return "deletionTimestamp" in pod["metadata"]
 
 
+def is_pending(pod: dict[str, Any]) -> bool:
+    """Whether it may run yet: placed or not, pulling its image or not."""
+    return not is_leaving(pod) and pod["status"].get("phase") == "Pending"
+
+
+def has_ended(pod: dict[str, Any]) -> bool:
+    """Whether nothing of it runs any more, although it is there."""
+    return pod["status"].get("phase") in ("Succeeded", "Failed")
+
+
 def is_running(pod: dict[str, Any]) -> bool:
     """Whether its container runs and nobody has asked for its end."""
     return not is_leaving(pod) and any("running" in status["state"] for status in _containers(pod))

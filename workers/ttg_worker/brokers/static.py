@@ -3,7 +3,8 @@
 The chunks are a list that every worker reads, and worker ``i`` of ``n`` owns those whose id is
 ``i - 1`` modulo ``n``. Nobody hands anything over, so there is no redelivery either: what a worker
 that died had in hand, and all that was left of its share, is never computed. Results are lines
-of a file. For one machine; the URL is ``static:///FOLDER?workers=N``.
+of a file. The URL is ``static:///FOLDER?workers=N``; where a worker's name does not end in its
+number it names the share as well, from 0: ``&share=I``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import msgspec
 
@@ -30,9 +31,10 @@ BATCH: Final = 1000
 T = TypeVar("T")
 
 
-def static_url(folder: Path, *, workers: int) -> str:
-    """The URL of a run whose shares are for so many workers."""
-    return f"static://{quote(str(folder))}?workers={workers}"
+def static_url(folder: Path, *, workers: int, share: str | None = None) -> str:
+    """The URL of a run whose shares are for so many workers; ``share`` is the one of whoever opens it."""
+    url = f"static://{quote(str(folder))}?workers={workers}"
+    return url if share is None else f"{url}&share={share}"
 
 
 class StaticBroker:
@@ -40,10 +42,14 @@ class StaticBroker:
 
     def __init__(self, url: str, *, options: DeliveryOptions) -> None:
         parts = urlsplit(url)
-        workers = parse_qs(parts.query).get("workers", [""])[0]
-        if not parts.path or not workers.isdecimal() or int(workers) < 1:
-            raise BrokerError(f"{url}: expected static:///FOLDER?workers=N")
+        query = dict(parse_qsl(parts.query))
+        workers, share = query.get("workers", ""), query.get("share", "0")
+        if not (parts.path and workers.isdecimal() and share.isdecimal() and int(share) < int(workers)):
+            raise BrokerError(
+                f"{url}: expected static:///FOLDER?workers=N, or …&share=I with I from 0 to N-1"
+            )
         self._workers = int(workers)
+        self._share = int(share) if "share" in query else None
         self._options = options
         self._files = StaticFiles(Path(unquote(parts.path)))
 
@@ -62,18 +68,22 @@ class StaticBroker:
         unsafe_ack_early: bool = False,
         on_reconnect: Callable[[str], None] | None = None,
     ) -> StaticConsumer:
-        """``worker_id`` ends in the number of the share, counted from 1; there is nothing to ack."""
-        number = re.search(r"\d+$", worker_id)
-        if number is None or not 1 <= int(number[0]) <= self._workers:
-            raise BrokerError(f"{worker_id} has no share: they are for workers 1 to {self._workers}")
+        """Unless the URL names the share, ``worker_id`` ends in its number, counted from 1; there is
+        nothing to ack."""
         return StaticConsumer(
             self._files,
             run_id=run_id,
             worker_id=worker_id,
-            share=int(number[0]) - 1,
+            share=self._share_of(worker_id) if self._share is None else self._share,
             shares=self._workers,
             retry_delay_seconds=self._options.retry_delay_seconds,
         )
+
+    def _share_of(self, worker_id: str) -> int:
+        number = re.search(r"\d+$", worker_id)
+        if number is None or not 1 <= int(number[0]) <= self._workers:
+            raise BrokerError(f"{worker_id} has no share: they are for workers 1 to {self._workers}")
+        return int(number[0]) - 1
 
     def observer(self, run_id: str) -> StaticObserver:
         return StaticObserver(self._files)

@@ -42,6 +42,26 @@ class LineFile:
                 position += len(line)
                 yield position, line[:-1]
 
+    def block(self, position: int, *, most: int) -> bytes:
+        """The next whole lines from the place ``position`` on; more than ``most`` bytes only of one line."""
+        with self.path.open("rb") as file:
+            file.seek(position)
+            block = file.read(most)
+            if len(block) == most and b"\n" not in block:
+                block += file.readline()
+        return block[: block.rfind(b"\n") + 1]
+
+    def put(self, position: int, block: bytes) -> None:
+        """Writes whole lines at their place: the same ones again change nothing, whoever writes them."""
+        with self.path.open("r+b") as file:
+            file.seek(position)
+            file.write(block)
+
+    def end(self) -> int:
+        """The place after the last whole line."""
+        with self.path.open("rb") as file:
+            return _end_of_whole_lines(file.fileno())
+
     def count(self) -> int:
         """Whole lines now; reads only what was added since the last call."""
         position, lines = self._counted

@@ -1,11 +1,16 @@
-"""Fixed shares on this machine: files in the run's folder in place of a broker's process."""
+"""Fixed shares: files in the run's folder on this machine in place of a broker, wherever the workers are."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from ttg_worker.brokers.static import static_url
 from ttgctl.substrates.local_server import ServerAddress, broker_folder
+
+# Faults for which something must lie between the workers.
+BROKER_FAULTS: Final = ("restart-broker", "kill-broker", "partition")
+NO_BROKER: Final = "fixed shares have no broker"
 
 
 class StaticShares:
