@@ -212,6 +212,7 @@ def test_a_kill_comes_when_it_is_due_and_only_once() -> None:
     assert record.at_seconds == 2.0
     assert record.victim in scene.workers
     assert record.uid == f"uid-{record.victim}"
+    assert record.method == "kill"
     assert record.chunks_held == (int(record.victim[-1]),)
     for _ in range(10):
         scene.tick(after=1.0)

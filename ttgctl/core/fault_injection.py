@@ -168,6 +168,7 @@ class Injection:
             at_seconds=round(max(0.0, evidence.at - self._first_delivery_at), 3),
             uid=evidence.uid,
             node=evidence.node,
+            method=evidence.method,
             chunks_held=tuple(sorted(proof.chunks_held)),
             effect="; ".join(filter(None, (self._effect, self._silence))) or None,
             undone=self._ended,

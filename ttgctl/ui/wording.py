@@ -79,6 +79,8 @@ def fault_proof(record: FaultRecord, *, final: bool) -> list[str]:
         phrases.append(formats.one_line(record.effect))
     elif final:
         phrases.append("no effect seen: it hit nothing")
+    if final and record.method is not None:
+        phrases.append(f"by {formats.one_line(record.method)}")
     for seconds, words in (
         (record.redelivered_seconds, "delivered again after"),
         (

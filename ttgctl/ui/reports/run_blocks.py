@@ -91,11 +91,12 @@ def faults_grid(record: RunRecord) -> Grid:
         return "-" if value is None else formats.duration(value)
 
     return Grid(
-        ("At", "Fault", "Chunks held", "Effect", "Delivered again", "Replaced", "Rate back"),
+        ("At", "Fault", "By", "Chunks held", "Effect", "Delivered again", "Replaced", "Rate back"),
         [
             (
                 formats.duration(fault.at_seconds),
                 wording.fault_act(fault),
+                fault.method or "-",
                 formats.ids(fault.chunks_held, most=8) or "-",
                 fault.effect or "none seen",
                 seconds(fault.redelivered_seconds),
