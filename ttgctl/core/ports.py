@@ -59,7 +59,8 @@ class WorkerStatus:
 class KillEvidence:
     """What was hit and how; ``at`` in Unix seconds, right after the kill (or other fault).
 
-    ``effect`` is what the substrate itself saw come of it, None where the run has to show it.
+    ``effect`` is what the substrate itself saw come of it, None where the run has to show it;
+    ``without_effect`` is what it means if the run shows none either.
     """
 
     victim: str
@@ -68,6 +69,7 @@ class KillEvidence:
     method: str
     node: str | None = None
     effect: str | None = None
+    without_effect: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,8 +150,8 @@ class Substrate(Protocol):
     def isolate(self, worker: WorkerStatus) -> KillEvidence:
         """Cuts the worker off from the broker, without a word to either of them."""
 
-    def rejoin(self, worker: WorkerStatus) -> None:
-        """Undoes :meth:`isolate`."""
+    def rejoin(self, worker: WorkerStatus) -> str | None:
+        """Undoes :meth:`isolate`; what was seen of the cut, if anything was."""
 
     def broker_uid(self, spec: RunSpec) -> str | None:
         """What changes when the run's broker is replaced; None while there is none."""

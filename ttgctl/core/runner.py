@@ -312,6 +312,7 @@ class _Run:
             beats=self._observation.beats,
             workers=self._workers,
             has_result=ledger.has_result,
+            broker_answers=self._watch is None or self._watch.error is None,
         )
 
     def _progress(self, watch: QueueWatch) -> Progress:

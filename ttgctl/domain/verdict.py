@@ -51,8 +51,8 @@ class FaultRecord:
 
     ``method`` is what was done to the victim (``SIGKILL``, ``relay``), None for faults of chunks
     and for what did not happen. ``effect`` says what was observed (``uid changed``, ``connection
-    lost``), None that the fault hit nothing. ``redelivered_seconds`` is the longest wait of the held chunks until a worker
-    had them again, ``replaced_seconds`` until a replacement worked,
+    lost``), None that the fault hit nothing. ``redelivered_seconds`` is the longest wait of the
+    held chunks until a worker had them again, ``replaced_seconds`` until a replacement worked,
     ``recovered_seconds`` until the rate was back at four fifths. ``plan_index`` counts the plan's
     lines from 0, ``occurrence`` the times that this line was due.
     """

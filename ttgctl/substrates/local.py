@@ -235,12 +235,12 @@ class LocalSubstrate:
             uid=process.uid,
             at=time.time(),
             method="relay",
-            effect=f"{cut} connection{'' if cut == 1 else 's'} cut" if cut else None,
+            effect=_cut_words(cut),
         )
 
-    def rejoin(self, worker: WorkerStatus) -> None:
-        if self._relay is not None:
-            self._relay.restore(worker.worker_id)
+    def rejoin(self, worker: WorkerStatus) -> str | None:
+        # One that had no connection at first may have asked for one in vain since.
+        return None if self._relay is None else _cut_words(self._relay.restore(worker.worker_id))
 
     def broker_uid(self, spec: RunSpec) -> str | None:
         process = local_faults.broker_process(run_folder(spec.run_id).path, BROKER)
@@ -338,6 +338,10 @@ class LocalSubstrate:
         if self._relay is not None:
             self._relay.close()
             self._relay = None
+
+
+def _cut_words(connections: int) -> str | None:
+    return f"{connections} connection{'' if connections == 1 else 's'} cut" if connections else None
 
 
 def _partitioned(spec: RunSpec) -> bool:
