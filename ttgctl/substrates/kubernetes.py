@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,15 +17,16 @@ from ttgctl.core.ports import (
     WorkerStatus,
 )
 from ttgctl.core.run_folder import run_folder
+from ttgctl.domain.faults import parse_fault
 from ttgctl.domain.run import RunSpec
-from ttgctl.substrates import labels, manifests, pods
+from ttgctl.substrates import labels, manifests, network_cut, pods
 from ttgctl.substrates.cluster_broker import ClusterBroker
 from ttgctl.substrates.definitions import definitions
 from ttgctl.substrates.host_path import HostPath, NoMapping
 from ttgctl.substrates.inventory import inventory, strangers
 from ttgctl.substrates.kube_api import CONTROLLERS, ApiRefused, KubeApi
 from ttgctl.substrates.manifests import broker_name, workers_name
-from ttgctl.substrates.pod_faults import delete_pod, evidence, kill_pod, signal_pod
+from ttgctl.substrates.pod_faults import delete_pod, evidence, kill_pod, signal_pod, stop_pod
 from ttgctl.substrates.polling import until
 
 STOP_SECONDS: Final = 20.0
@@ -91,6 +93,7 @@ class KubernetesSubstrate:
             # From here on the Deployment's controller replaces what dies.
             self._name_workers()
             return
+        self._undo_old_faults(spec)
         objects = manifests.worker_objects(
             spec,
             namespace=self.namespace,
@@ -143,21 +146,20 @@ class KubernetesSubstrate:
             return f"{kind}: the broker of --broker-url is not ttgctl's to stop"
         if kind == "stop-node":
             return "stop-node: only the nodes of a Kind cluster are ttgctl's to stop"
-        if kind == "partition":
-            return "partition: only the network of a Kind cluster is ttgctl's to cut"
-        needed = [("pods", "delete", "")] if kind in ("kill-worker", "kill-broker") else []
+        needed = [("delete", "pods", "", "")] if kind in ("kill-worker", "kill-broker") else []
         if kind in ("kill-worker", "kill-broker", "stop-worker", "slow-worker"):
-            needed.append(("pods", "create", "exec"))
-        for resource, verb, subresource in needed:
-            if not self._api.may(verb, resource, namespace=self.namespace, subresource=subresource):
+            needed.append(("create", "pods", "", "exec"))
+        if kind == "partition":
+            needed += [(*permission, "") for permission in network_cut.PERMISSIONS]
+        for verb, resource, group, subresource in needed:
+            where = {"namespace": self.namespace, "group": group, "subresource": subresource}
+            if not self._api.may(verb, resource, **where):
                 what = f"{resource}/{subresource}" if subresource else resource
                 return f"{kind}: this user may not {verb} {what} in namespace {self.namespace}"
         return None
 
     def pause(self, worker: WorkerStatus) -> KillEvidence:
-        pod = self._pod(worker)
-        signal_pod(self._api, pod, "STOP")
-        return evidence(pod, method="SIGSTOP")
+        return stop_pod(self._api, self._pod(worker))
 
     def resume(self, worker: WorkerStatus) -> None:
         try:
@@ -167,10 +169,17 @@ class KubernetesSubstrate:
         signal_pod(self._api, pod, "CONT")
 
     def isolate(self, worker: WorkerStatus) -> KillEvidence:
-        raise SubstrateError(str(self.why_not("partition")))
+        pod = self._pod(worker)
+        network_cut.cut_off(self._api, pod)
+        return evidence(
+            pod,
+            method="NetworkPolicy",
+            without_effect="the victim never fell silent: the cluster seems not to enforce NetworkPolicies",
+        )
 
-    def rejoin(self, worker: WorkerStatus) -> None:
-        raise SubstrateError(str(self.why_not("partition")))
+    def rejoin(self, worker: WorkerStatus) -> str | None:
+        network_cut.let_through(self._api, name=worker.worker_id, namespace=self.namespace, uid=worker.uid)
+        return None
 
     def broker_uid(self, spec: RunSpec) -> str | None:
         return self._broker.uid(spec.run_id) if self._broker_url is None else None
@@ -291,6 +300,21 @@ class KubernetesSubstrate:
         if found is None:
             say(f"creating the namespace {self.namespace}")
             self._api.apply(manifests.namespace_object(self.namespace))
+
+    def _undo_old_faults(self, spec: RunSpec) -> None:
+        """Ends what a command that was killed left in effect on the run's workers."""
+        kinds = {parse_fault(text).kind for text in spec.faults}
+        if not kinds & {"stop-worker", "slow-worker", "partition"}:
+            return
+        for worker in [w for w in self.workers(spec.run_id) if w.running]:
+            # Of one that can't be reached the broker takes the chunks back in its time.
+            with suppress(SubstrateError):
+                if "partition" in kinds:
+                    self.rejoin(worker)
+                if kinds & {"stop-worker", "slow-worker"}:
+                    self.resume(worker)
+        if "partition" in kinds:
+            network_cut.let_all_through(self._api, namespace=self.namespace, run_id=spec.run_id)
 
     def _name_workers(self) -> None:
         """Labels each worker pod with its own name, which its Deployment can't know beforehand."""

@@ -14,7 +14,7 @@ import yaml
 import ttgctl
 from ttgctl.core.ports import SubstrateError
 from ttgctl.domain.run import RunSpec
-from ttgctl.substrates.labels import labels, selector_of
+from ttgctl.substrates.labels import CUT_LABEL, RUN_LABEL, labels, selector_of
 from ttgctl.substrates.worker_settings import worker_settings
 
 if TYPE_CHECKING:
@@ -162,6 +162,20 @@ def worker_objects(
         pod_security=_pod_security(WORKER_USER),
         container_security=_CONTAINER_SECURITY,
     )
+
+
+def network_cut_object(pod: Object) -> Object:
+    """The policy that cuts this worker pod off, once it carries :data:`~.labels.CUT_LABEL`."""
+    meta = pod["metadata"]
+    own = labels(name="ttg-worker", component="network-cut", run_id=meta["labels"][RUN_LABEL])
+    selector = {CUT_LABEL: meta["uid"]}
+    return _render(
+        "network-cut",
+        name=f"{meta['name']}-cut-off",
+        namespace=meta["namespace"],
+        labels={**own, **selector},
+        selector=selector,
+    )[0]
 
 
 def run_objects(
