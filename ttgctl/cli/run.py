@@ -42,20 +42,19 @@ def run(
 ) -> int:
     from ttgctl.cli.conduct import conduct
     from ttgctl.cli.start import Work, copy_input, prepare, specify
-    from ttgctl.cli.workload_option import check_workload, name_in_input
+    from ttgctl.cli.workload_option import check_workload
     from ttgctl.core.parameters import open_parameters
     from ttgctl.core.results_file import check_out_path
 
     if out is not None:
         check_out_path(out)
     source = open_parameters(parameters)
-    file = check_workload(workload)
+    checked = check_workload(workload)
     work = Work(
         kind="run",
         parameters_total=source.total,
         chunk_size=chunk_size or _fitting_chunk_size(source.total, common.workers),
-        workload=name_in_input(workload, file),
-        workload_folder=None if file is None else str(file.absolute().parent),
+        workload=checked.reference,
         chunk_function=chunk_function,
         parameter_source=parameters.name,
     )
@@ -66,8 +65,7 @@ def run(
         return rehearse(spec, common)
     folder, substrate = prepare(spec, broker_url=common.broker_url)
     copy_input(folder, parameters)
-    if file is not None:
-        copy_input(folder, file)
+    checked.copy_to(folder)
     source = open_parameters(folder.input / parameters.name, total=spec.parameters_total)
     return conduct(spec, substrate=substrate, source=source, common=common, out=out)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -143,12 +144,15 @@ class LocalSubstrate:
             input_folder=str(folder.input),
             idle_exit_seconds=spec.idle_exit_seconds,
         )
-        path = [p for p in (spec.workload_folder, str(Path.cwd())) if p]
+        # A file's own folder is all that it gets here too, so that it works everywhere or nowhere.
+        path = [str(Path.cwd())] if spec.workload_file is None else []
+        path += filter(None, [os.environ.get("PYTHONPATH")])
+        python = {"PYTHONPATH": ":".join(path), "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
         return processes.spawn(
             [sys.executable, "-m", "ttg_worker"],
             name=worker_id,
             run_folder=folder.path,
-            environment={**settings.to_environment(), "PYTHONPATH": ":".join(path), "PYTHONUNBUFFERED": "1"},
+            environment={**settings.to_environment(), **python},
             log=self._log(folder, worker_id),
         )
 

@@ -13,7 +13,9 @@ import yaml
 
 import ttgctl
 from ttgctl.core.ports import SubstrateError
+from ttgctl.core.run_folder import WORKLOAD
 from ttgctl.domain.run import RunSpec
+from ttgctl.substrates.config_files import ConfigFiles, config_files
 from ttgctl.substrates.labels import CUT_LABEL, RUN_LABEL, labels, selector_of
 from ttgctl.substrates.worker_settings import worker_settings
 
@@ -29,8 +31,6 @@ WORKER_USER: Final = 65532
 # Both upstream broker images run as this user.
 BROKER_USER: Final = 999
 INPUT_FOLDER: Final = "/ttg/input"
-# A ConfigMap holds at most 1 MiB.
-WORKLOAD_BYTES: Final = 1_000_000
 CONSUMER_TIMEOUT_MS: Final = 24 * 3600 * 1000
 
 _CONTAINER_SECURITY: Final = {
@@ -134,7 +134,7 @@ def broker_objects(
 def worker_objects(
     spec: RunSpec, *, namespace: str, image: str, broker_url: str, input_folder: Path
 ) -> list[Object]:
-    """The run's workers; a workload that is a file of ``input_folder`` travels with them."""
+    """The run's workers; the files of a workload in ``input_folder`` travel with them."""
     own = _worker_labels(spec)
     # The Deployment keeps the number of workers up, so none of them leaves for want of work.
     settings = worker_settings(
@@ -209,21 +209,14 @@ def _worker_labels(spec: RunSpec) -> dict[str, str]:
     return labels(name="ttg-worker", component="worker", backend=spec.backend, run_id=spec.run_id)
 
 
-def _files(spec: RunSpec, input_folder: Path) -> dict[str, str]:
-    """What the workers find below :data:`INPUT_FOLDER`, by name."""
+def _files(spec: RunSpec, input_folder: Path) -> ConfigFiles:
+    """What the workers find below :data:`INPUT_FOLDER`."""
     if spec.workload_file is None:
-        return {}
-    path = input_folder / spec.workload_file
-    try:
-        source = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SubstrateError(f"the workload {path} can't be read: {error}") from error
-    if len(source.encode()) > WORKLOAD_BYTES:
-        raise SubstrateError(
-            f"the workload {path} has more than {WORKLOAD_BYTES:,} bytes, which no ConfigMap holds; "
-            "put it into an image and name that with --image"
-        )
-    return {spec.workload_file: source}
+        return ConfigFiles()
+    folder = input_folder / WORKLOAD
+    if not (folder / spec.workload_file).is_file():
+        raise SubstrateError(f"the workload {folder / spec.workload_file} is not there any more")
+    return config_files(folder, below=WORKLOAD)
 
 
 def _resources(*, cpu: str, memory: str, cpu_limit: str, memory_limit: str) -> Object:
