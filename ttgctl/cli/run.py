@@ -1,7 +1,8 @@
 """Run your own function over your own parameters.
 
 FUNCTION is FILE.py:NAME or MODULE:NAME; it takes one parameter and returns its value, or, with
---chunk-function, a list of parameters and returns the list of their values.
+--chunk-function, a list of parameters and returns the list of their values. The modules that a file
+imports from its own folder go with it to the workers.
 """
 
 from __future__ import annotations
