@@ -120,7 +120,8 @@ class Substrate(Protocol):
         """Starts the run's broker, or finds it running (then the same endpoint), ready for use."""
 
     def stop_broker(self, spec: RunSpec) -> None:
-        """Stops the broker and keeps its storage, so that :meth:`start_broker` finds all again."""
+        """Stops the broker, which has ended when this returns, and keeps its storage, so that
+        :meth:`start_broker` finds all again."""
 
     def start_workers(self, spec: RunSpec, endpoint: BrokerEndpoint) -> None:
         """Makes ``spec.workers`` run, replacing those that died; cheap when nothing is missing."""

@@ -69,9 +69,16 @@ def kill_pod(api: KubeApi, pod: dict[str, Any]) -> KillEvidence:
         if not killed:
             raise
         return evidence(pod, method=f"SIGKILL; the pod could not be deleted ({error})", at=at)
-    now = api.get("Pod", meta["name"], meta["namespace"])
-    gone = now is None or now["metadata"]["uid"] != meta["uid"]
-    return evidence(pod, method=method, at=at, effect="process gone" if gone else None)
+    return evidence(pod, method=method, at=at, effect="process gone" if _is_gone(api, meta) else None)
+
+
+def _is_gone(api: KubeApi, meta: dict[str, Any]) -> bool:
+    try:
+        now = api.get("Pod", meta["name"], meta["namespace"])
+    # The kill is done; the run may show yet what came of it.
+    except SubstrateError:
+        return False
+    return now is None or now["metadata"]["uid"] != meta["uid"]
 
 
 def delete_pod(api: KubeApi, pod: dict[str, Any], *, grace_seconds: int) -> None:
