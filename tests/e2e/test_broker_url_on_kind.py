@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 from contextlib import closing
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ import pytest
 from ttg_worker.brokers import open_broker
 from ttg_worker.brokers.base import DeliveryOptions
 from ttgctl.substrates import local_rabbitmq, local_redis, processes
+from ttgctl.substrates.broker_probe import answers
 from ttgctl.substrates.worker_image import image_files, image_name
 
 BACKENDS = ("rabbitmq", "redis")
@@ -22,21 +24,52 @@ MADE = {"Deployment", "ConfigMap", "Secret"}
 
 @pytest.fixture(scope="module")
 def gateway(cluster) -> str:
-    """This machine as pods and itself can reach it: its address in the network of the nodes."""
+    """This machine's own address in the network of the nodes."""
     said = subprocess.run(["docker", "network", "inspect", "kind"], check=True, capture_output=True).stdout
     subnets = json.loads(said)[0]["IPAM"]["Config"]
     return next(s["Gateway"] for s in subnets if "." in s.get("Gateway", ""))
 
 
-class OutsideBroker:
-    """A server of this machine that listens on that address as well."""
+@pytest.fixture(scope="module")
+def door(cluster, gateway):
+    """Makes an address at which pods and this machine alike reach a port of this machine.
 
-    def __init__(self, server, folder, gateway: str) -> None:
+    A port of a node that leads out again: where no plugin masquerades what pods send (as in a Kind
+    cluster without kindnet's agent), answers of this machine would not find back to them.
+    """
+    namespace = f"ttg-e2e-{secrets.token_hex(3)}"
+    cluster.kubectl("create", "namespace", namespace)
+    address = "{.items[0].status.addresses[?(@.type=='InternalIP')].address}"
+    node = cluster.kubectl("get", "nodes", "-o", f"jsonpath={address}").stdout
+
+    def opened(port: int) -> str:
+        name = f"outside-{port}"
+        ports = [{"name": "broker", "port": port, "protocol": "TCP"}]
+        service = {"metadata": {"name": name}, "spec": {"type": "NodePort", "ports": ports}}
+        cluster.create(namespace, {"apiVersion": "v1", "kind": "Service", **service})
+        labels = {"kubernetes.io/service-name": name}
+        endpoints = {"addressType": "IPv4", "endpoints": [{"addresses": [gateway]}], "ports": ports}
+        kind = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice"}
+        cluster.create(namespace, {**kind, "metadata": {"name": name, "labels": labels}, **endpoints})
+        words = ["get", "service", name, "-n", namespace, "-o", "jsonpath={.spec.ports[0].nodePort}"]
+        return f"{node}:{cluster.kubectl(*words).stdout}"
+
+    yield opened
+    cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+class OutsideBroker:
+    """A server of this machine with a password; ``url`` is of use here and in pods."""
+
+    def __init__(self, backend: str, server, folder, door) -> None:
+        self.backend = backend
         self._folder = folder
-        self.url = server(folder).start().url.replace("127.0.0.1", gateway)
-        self.password = urlsplit(self.url).password
-        assert self.password is not None
-        assert len(self.password) >= 24
+        url = urlsplit(server(folder).start().url)
+        assert url.password is not None
+        assert len(url.password) >= 24
+        self.password = url.password
+        login = url.netloc.rpartition("@")[0]
+        self.url = url._replace(netloc=f"{login}@{door(url.port)}").geturl()
 
     def holds(self, run_id: str) -> bool:
         with closing(open_broker(self.url, options=DeliveryOptions())) as broker:
@@ -47,8 +80,8 @@ class OutsideBroker:
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
-def outside(request, gateway, tmp_path_factory, require):
-    """One broker a backend."""
+def outside(request, gateway, door, tmp_path_factory, require, until):
+    """One broker a backend, which listens on the machine's address in the network of the nodes too."""
     server = {"redis": local_redis.RedisServer, "rabbitmq": local_rabbitmq.RabbitMQServer}[request.param]
     require(server.problem())
     configuration = local_rabbitmq._configuration
@@ -63,8 +96,9 @@ def outside(request, gateway, tmp_path_factory, require):
             "_CONFIG",
             local_redis._CONFIG.replace("bind 127.0.0.1", f"bind 127.0.0.1 {gateway}"),
         )
-        broker = OutsideBroker(server, tmp_path_factory.mktemp("outside"), gateway)
-    broker.backend = request.param
+        broker = OutsideBroker(request.param, server, tmp_path_factory.mktemp("outside"), door)
+    place = urlsplit(broker.url)
+    until(lambda: answers(place.hostname, place.port, broker.backend), what="the node leads to the broker")
     yield broker
     broker.close()
 

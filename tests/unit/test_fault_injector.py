@@ -434,6 +434,16 @@ def test_one_replacement_does_not_stand_for_two_victims() -> None:
     assert sorted(r.replaced_seconds or 0 for r in scene.injector.records) == [1.0, 3.0]
 
 
+def test_the_silence_of_the_dead_is_no_effect_of_its_own() -> None:
+    scene = Scene("kill-worker at=0s where=worker-id=worker-2")
+    scene.substrate.effect = "process gone"
+    scene.tick()
+    del scene.workers["worker-2"]
+    scene.go_on(5, talking=("worker-1",))
+    scene.injector.undo()
+    assert (scene.record.effect, scene.record.note) == ("process gone", None)
+
+
 def test_a_replacement_under_the_same_name_shows_by_its_uid() -> None:
     scene = Scene("kill-worker at=0s where=worker-id=worker-2")
     scene.tick()

@@ -95,8 +95,7 @@ class Injection:
         if self.in_effect:
             self._end(background=False)
             self._look_at_ending()
-        if self._silence is not None:
-            self._silence.end(fault_seconds=self._seconds)
+        self._end_silence()
 
     def _look_at_beginning(self) -> None:
         if self._beginning is None or not self._beginning.done():
@@ -149,7 +148,12 @@ class Injection:
         unheard = self._silence.heard_from <= self._evidence.at and self.act.victim in self.act.workers
         if self._effect is None and (unheard or self.act.end is None):
             self._effect = _effect_of_kill(self.act.victim, self._evidence.uid, view)
-        if self.act.end is not None and self._over_at is not None and (heard or gone):
+        if self._over_at is not None and (heard or gone):
+            self._end_silence()
+
+    def _end_silence(self) -> None:
+        # Nothing is to be learnt from the silence of what was killed.
+        if self._silence is not None and self.act.end is not None:
             self._silence.end(fault_seconds=self._seconds)
 
     @property
