@@ -735,6 +735,17 @@ def test_a_resumed_run_does_not_suffer_what_it_suffered_before() -> None:
     assert len(ids) == len(set(ids))
 
 
+def test_what_a_killed_command_left_in_effect_is_undone_when_the_run_goes_on() -> None:
+    first = Scene(CUT)
+    first.substrate.effect = "1 connection cut"
+    first.suffer()
+    assert not first.record.undone
+    second = Scene(CUT, earlier=(first.record,))
+    assert second.record == replace(
+        first.record, undone=True, note="undone by a later command: this one was killed"
+    )
+
+
 def test_only_changed_records_are_told() -> None:
     scene = Scene("kill-worker at=0s")
     assert len(scene.tick()) == 1

@@ -161,6 +161,22 @@ def test_what_a_killed_command_left_is_undone_before_workers_start(
     assert api.scripts == ["kill -CONT -1"]
 
 
+def test_a_stopped_worker_that_cannot_be_told_to_go_on_is_replaced(
+    api: FakeApi, cluster: KubernetesSubstrate
+) -> None:
+    api.broken["exec"] = ApiRefused("no such container", status=500)
+    spec = RunSpec(
+        run_id=RUN,
+        backend="redis",
+        substrate="context",
+        parameters_total=1,
+        chunk_size=1,
+        faults=("slow-worker at=1s",),
+    )
+    cluster._undo_old_faults(spec)
+    assert api.objects == []
+
+
 def test_without_the_right_to_end_a_cut_none_is_made(api: FakeApi, cluster: KubernetesSubstrate) -> None:
     assert cluster.why_not("partition") is None
     api.allowed = False

@@ -124,7 +124,10 @@ class Substrate(Protocol):
         :meth:`start_broker` finds all again."""
 
     def start_workers(self, spec: RunSpec, endpoint: BrokerEndpoint) -> None:
-        """Makes ``spec.workers`` run, replacing those that died; cheap when nothing is missing."""
+        """Makes ``spec.workers`` run, replacing those that died; cheap when nothing is missing.
+
+        At its first call ends what faults of a command that was killed left in effect on them.
+        """
 
     def workers(self, run_id: str) -> list[WorkerStatus]:
         """The run's workers that are there now."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -307,12 +306,14 @@ class KubernetesSubstrate:
         if not kinds & {"stop-worker", "slow-worker", "partition"}:
             return
         for worker in [w for w in self.workers(spec.run_id) if w.running]:
-            # Of one that can't be reached the broker takes the chunks back in its time.
-            with suppress(SubstrateError):
-                if "partition" in kinds:
-                    self.rejoin(worker)
-                if kinds & {"stop-worker", "slow-worker"}:
+            if "partition" in kinds:
+                self.rejoin(worker)
+            if kinds & {"stop-worker", "slow-worker"}:
+                try:
                     self.resume(worker)
+                # Who can't be told to go on is replaced.
+                except SubstrateError:
+                    self._api.delete("Pod", worker.worker_id, self.namespace, uid=worker.uid, grace_seconds=0)
         if "partition" in kinds:
             network_cut.let_all_through(self._api, namespace=self.namespace, run_id=spec.run_id)
 
