@@ -11,6 +11,7 @@ from ttgctl.core.ports import MissingRequirement, SubstrateError
 from ttgctl.core.results_file import ResultsFileError
 from ttgctl.core.run_folder import UnknownRun
 from ttgctl.core.run_lock import RunIsTaken
+from ttgctl.core.writable_path import UnwritablePath
 from ttgctl.domain.faults import FaultPlanError
 from ttgctl.domain.run import SpecError
 from ttgctl.domain.verdict import ExitCode
@@ -24,6 +25,7 @@ _CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
             FaultPlanError,
             FaultPlanFileError,
             ResultsFileError,
+            UnwritablePath,
             UnknownRun,
             RunIsTaken,
             WorkloadError,

@@ -20,10 +20,12 @@ def export(
     from ttgctl.cli.status import say
     from ttgctl.core.bundle import write_bundle
     from ttgctl.core.ports import SubstrateError
+    from ttgctl.core.writable_path import check_writable
     from ttgctl.domain.run import RunSpec
 
     known = KnownRun.find(run)
     target = out or Path(f"{known.spec.run_id}.tar.gz")
+    check_writable(target)
     texts: dict[str, str] = {}
     with closing(known.substrate()) as substrate:
 

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
+
+from ttgctl.core.writable_path import check_writable
 
 
 class ResultsFileError(Exception):
@@ -50,19 +51,13 @@ Rows = Callable[[], Iterable[Row]]
 
 
 def check_out_path(path: Path) -> None:
-    """Raises :class:`ResultsFileError` for a path that :func:`write_results` could not write to.
+    """Raises :class:`ResultsFileError`, or :class:`UnwritablePath`, where results can't be written.
 
     Meant for before the run: it would be a pity after it.
     """
     if path.suffix.lower() not in _WRITERS:
         raise ResultsFileError(f"{path}: expected a file with one of the endings {', '.join(_WRITERS)}")
-    if path.is_dir():
-        raise ResultsFileError(f"{path} is a folder; name a file in it")
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise ResultsFileError(f"{path}: there is no folder {folder}; make it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ResultsFileError(f"{path}: no permission to write in {folder}")
+    check_writable(path)
     if path.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise ResultsFileError(
             f"{path}: Parquet needs pyarrow; take .csv or .jsonl, or run: pip install 'ttgctl[parquet]'"
@@ -73,7 +68,7 @@ def write_results(path: Path, rows: Rows) -> None:
     """Writes all rows in the format of the path's ending.
 
     The file appears when it is whole, in place of an older one; ``.part`` beside it is it until
-    then. Raises :class:`ResultsFileError`, and then leaves neither.
+    then. Raises what :func:`check_out_path` does, and then leaves neither.
     """
     check_out_path(path)
     part = path.with_name(path.name + ".part")
