@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import subprocess
+import tarfile
 from contextlib import closing
 from urllib.parse import urlsplit
 
@@ -170,6 +171,9 @@ def test_two_runs_share_a_broker_and_nothing_else(
     assert outside.password not in done.out + done.err + kept.out + kept.err
     exported = on_kind("export", two, "--out", f"{two}.tar.gz")
     assert exported.code == 0, exported.err
+    with tarfile.open(home / f"{two}.tar.gz") as tar:
+        for member in tar.getmembers():
+            assert outside.password.encode() not in tar.extractfile(member).read(), member.name
     with_password = [
         p for p in home.rglob("*") if p.is_file() and outside.password.encode() in p.read_bytes()
     ]
