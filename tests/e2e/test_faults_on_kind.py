@@ -56,6 +56,9 @@ def test_a_stopped_and_a_partitioned_worker_come_back(suffered, cluster, backend
         assert fault["node"].startswith(cluster.name)
         assert fault["replaced_seconds"] is None
         assert seconds_silent(fault) > 4
+    assert (stopped["method"], stopped["effect"].partition(";")[0]) == ("SIGSTOP", "stopped")
+    assert cut["method"] == f"packets dropped on node {cut['node']}"
+    assert int(cut["effect"].partition(" packet")[0]) > 0
     assert not [rule for rule in cuts(cluster) if cut["uid"] in rule]
 
 
@@ -76,13 +79,18 @@ def test_a_killed_broker_comes_back_as_another_pod(suffered, backend):
 def test_a_stopped_node_comes_back(suffered, cluster):
     (fault,) = suffered("stop-node at=10% duration=5s", backend="redis", parameters_total=100, work_ms=300)
     assert fault["victim"].startswith(f"{cluster.name}-worker")
+    assert fault["method"] == "container killed"
+    assert fault["effect"].startswith("container exited")
     ready = cluster.kubectl(
         "get", "node", fault["victim"], "-o", "jsonpath={.status.conditions[-1].status}"
     ).stdout
     assert ready == "True"
 
 
-def test_an_interrupt_lets_a_partitioned_worker_through_again(on_kind, demo, new_name, cluster, until):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_partitioned_worker_is_let_through_by_an_interrupt_or_by_resume(
+    on_kind, demo, new_name, cluster, until, how
+):
     name = new_name("cut")
     running = on_kind.start(
         *demo("--fault", "partition at=5% duration=100s", backend="redis", name=name, parameters_total=200)
@@ -93,8 +101,14 @@ def test_an_interrupt_lets_a_partitioned_worker_through_again(on_kind, demo, new
     )
     uid = told[-1].uid
     assert [rule for rule in cuts(cluster) if uid in rule]
-    running.send(signal.SIGINT)
-    assert running.wait(within_seconds=RUN_SECONDS).code == 130
+    running.send(how)
+    done = running.wait(within_seconds=RUN_SECONDS)
+    if how is signal.SIGINT:
+        assert done.code == 130
+        assert [e.record for e in on_kind.events(name) if isinstance(e, Fault)][-1].undone
+    else:
+        assert [rule for rule in cuts(cluster) if uid in rule]
+        done = on_kind("resume", name, "--output", "json", "--keep", within_seconds=RUN_SECONDS)
+        assert done.code == 0, done.err
     assert not [rule for rule in cuts(cluster) if uid in rule]
-    assert [e.record for e in on_kind.events(name) if isinstance(e, Fault)][-1].undone
     assert on_kind("cleanup", name, "--force", within_seconds=RUN_SECONDS).code == 0

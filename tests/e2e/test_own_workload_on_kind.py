@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
 RUN_SECONDS = 150.0
+WORK = "import shapes\ndef square(x):\n    from shapes import late\n    return shapes.area(late.checked(x))\n"
+AREA = "from .sides import sides\n\ndef area(x):\n    a, b = sides(x)\n    return a * b\n"
+SIDES = "def sides(x):\n    return x, x\n"
+BROKEN = "def checked(x):\n    if x == 7:\n        raise ValueError('seven')\n    return x\n"
+MENDED = "def checked(x):\n    return x\n"
 
 
 @pytest.fixture
-def arguments(home, namespace):
-    def of(workload: str, *more: str) -> list[str]:
-        (home / "work.py").write_text(workload)
-        (home / "sweep.jsonl").write_text("".join(f"{number}\n" for number in range(12)))
-        return [
-            "run", "--workload", "work.py:square", "--parameters", "sweep.jsonl", "--chunk-size", "3",
-            "--substrate", "kind", "--namespace", namespace, "--backend", "redis", "--max-attempts", "2",
-            "--retry-delay-ms", "50", "--output", "json", *more,
-        ]  # fmt: skip
+def source(home):
+    """A function and the package beside it, one module of which is imported when it is first wanted."""
+    folder = home / "source"
+    (folder / "shapes").mkdir(parents=True)
+    (folder / "my work.py").write_text(WORK)
+    (folder / "shapes" / "__init__.py").write_text(AREA)
+    (folder / "shapes" / "sides.py").write_text(SIDES)
+    (folder / "shapes" / "late.py").write_text(BROKEN)
+    (folder / "unrelated.py").write_text("raise SystemExit\n")
+    return folder
 
-    return of
+
+@pytest.fixture
+def arguments(home, source, namespace):
+    (home / "sweep.jsonl").write_text("".join(f"{number}\n" for number in range(12)))
+    return [
+        "run", "--workload", "source/my work.py:square", "--parameters", "sweep.jsonl", "--chunk-size", "3",
+        "--substrate", "kind", "--namespace", namespace, "--backend", "redis", "--max-attempts", "2",
+        "--retry-delay-ms", "50", "--output", "json",
+    ]  # fmt: skip
 
 
-def test_dead_letters_are_put_back_to_a_repaired_function(
-    on_kind, arguments, new_name, cluster, namespace, home
+def test_a_function_travels_with_its_modules_and_is_repaired_with_them(
+    on_kind, arguments, new_name, cluster, namespace, home, source
 ):
     run_id = new_name("own")
-    broken = "def square(x):\n    if x == 7:\n        raise ValueError('seven')\n    return x * x\n"
-    done = on_kind(*arguments(broken, "--name", run_id), within_seconds=RUN_SECONDS)
+    done = on_kind(*arguments, "--name", run_id, within_seconds=RUN_SECONDS)
     assert done.code == 8, done.err
     assert done.verdict["dead_lettered_chunks"] == [2]
     assert done.verdict["chunks"]["lost"] == 0
@@ -38,13 +52,14 @@ def test_dead_letters_are_put_back_to_a_repaired_function(
         for item in cluster.objects("cm", namespace, run_id=run_id, component="worker")
         if item.get("data")
     ]
-    assert files["data"] == {"work.py": broken}
+    assert sorted(files["data"].values()) == sorted([WORK, AREA, SIDES, BROKEN])
     listed = on_kind("dlq", "list", run_id)
     assert "ValueError: seven" in listed.out
 
-    (home / "work.py").write_text("def square(x):\n    return x * x\n")
+    (source / "shapes" / "late.py").write_text(MENDED)
     mended = on_kind(
-        *["dlq", "replay", run_id, "--workload", "work.py:square", "--out", "out.jsonl", "--output", "json"],
+        *["dlq", "replay", run_id, "--workload", "source/my work.py:square", "--out", "out.jsonl"],
+        *["--output", "json"],
         within_seconds=RUN_SECONDS,
     )
     assert mended.code == 0, mended.err
@@ -52,3 +67,9 @@ def test_dead_letters_are_put_back_to_a_repaired_function(
     rows = [json.loads(line) for line in (home / "out.jsonl").read_text().splitlines()]
     assert [row["value"] for row in rows] == [x * x for x in range(12)]
     assert cluster.uids(namespace, run_id) == set()
+
+    # The run has all that it needs: where it came from may be gone.
+    shutil.rmtree(source)
+    again = on_kind("replay", run_id, "--output", "json", within_seconds=RUN_SECONDS)
+    assert again.code == 0, again.err
+    assert again.verdict["checksum"] == mended.verdict["checksum"]

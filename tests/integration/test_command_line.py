@@ -121,6 +121,7 @@ class TestWhatCanNotWork:
             ("raise SystemExit(0)", "work.py:f", "SystemExit"),
             ("f = 3", "work.py:f", "not a function"),
             ("", "nowhere.py:f", "nowhere.py"),
+            (f"text = '{'#' * 1_000_000}'\ndef f(x): return x", "work.py:f", "bytes and may have 1,000,000"),
             ("", "f", "FILE.py:FUNCTION"),
         ],
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import msgspec
 
 
@@ -21,16 +23,21 @@ def test_repeats_a_sweep_of_simulated_work(ttgctl, server, run_id):
     assert ttgctl("replay", run_id, "--name", run_id).code == 2
 
 
-def test_repeats_a_function_as_it_was(ttgctl, tmp_path):
-    work, parameters = tmp_path / "work.py", tmp_path / "parameters.csv"
-    work.write_text("def f(row):\n    return row['x'] + 1\n")
+def test_repeats_a_function_as_it_was_with_its_modules(ttgctl, tmp_path):
+    folder, parameters = tmp_path / "source", tmp_path / "parameters.csv"
+    work, package = folder / "work.py", folder / "package"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("from .part import ONE\n")
+    (package / "part.py").write_text("ONE = 1\n")
+    (folder / "late.py").write_text("from package import ONE\ndef more(x):\n    return x + ONE\n")
+    work.write_text("import package\ndef f(row):\n    from late import more\n    return more(row['x'])\n")
     parameters.write_text("x\n1\n2\n3\n")
     first = ttgctl(
         "run", "--workload", f"{work}:f", "--parameters", str(parameters), "--name", "first",
         "--substrate", "local", "--backend", "redis", "-o", "json",
     )  # fmt: skip
     assert first.code == 0, first.err
-    work.unlink()
+    shutil.rmtree(folder)
     parameters.write_text("x\n9\n9\n9\n")
     out = tmp_path / "out.jsonl"
     again = ttgctl("replay", "--out", str(out), "--name", "second", "-o", "json")

@@ -48,12 +48,20 @@ class FakeSubstrate:
     unable: Mapping[str, str] = field(default_factory=dict)
     broker: str | None = "broker-uid-1"
     effect: str | None = None
+    seen_at_the_end: str | None = None
 
     def _do(self, act: str, victim: str, uid: str = "") -> KillEvidence:
         if act in self.broken:
             raise SubstrateError(self.broken[act])
         self.acts.append((act, victim))
-        return KillEvidence(victim=victim, uid=uid, at=self.clock.time(), method=act, effect=self.effect)
+        return KillEvidence(
+            victim=victim,
+            uid=uid,
+            at=self.clock.time(),
+            method=act,
+            effect=self.effect,
+            without_effect="it seems not to be enforced",
+        )
 
     def why_not(self, kind: str) -> str | None:
         return self.unable.get(kind)
@@ -70,8 +78,9 @@ class FakeSubstrate:
     def isolate(self, worker: WorkerStatus) -> KillEvidence:
         return self._do("isolate", worker.worker_id, worker.uid)
 
-    def rejoin(self, worker: WorkerStatus) -> None:
+    def rejoin(self, worker: WorkerStatus) -> str | None:
         self._do("rejoin", worker.worker_id)
+        return self.seen_at_the_end
 
     def broker_uid(self, spec: RunSpec) -> str | None:
         return self.broker
@@ -124,6 +133,7 @@ class Scene:
         self.beats: dict[str, WorkerBeat] = {}
         self.fraction = 0.0
         self.rate = 10.0
+        self.broker_answers = True
         for number in range(1, workers + 1):
             self.join(f"worker-{number}", chunk_id=number)
 
@@ -158,11 +168,25 @@ class Scene:
             beats=dict(self.beats),
             workers=list(self.workers.values()),
             has_result=self.done.__contains__,
+            broker_answers=self.broker_answers,
         )
 
     def tick(self, *, after: float = 0.0) -> list[FaultRecord]:
         self.clock.now += after
         return self.injector.tick(self.view())
+
+    def go_on(self, seconds: float, *, talking: tuple[str, ...] = ()) -> None:
+        """Ticks ten times a second; those who talk beat every second."""
+        for tenth in range(1, round(seconds * 10) + 1):
+            self.clock.now += 0.1
+            for worker_id in talking if tenth % 10 == 0 else ():
+                self.beat(worker_id, chunk_id=self.beats[worker_id].chunk_id)
+            self.injector.tick(self.view())
+
+    def suffer(self) -> None:
+        """Until the fault that is due has begun."""
+        self.tick()
+        self.settle(lambda: bool(self.injector.records))
 
     def settle(self, until: Callable[[], bool]) -> None:
         """Ticks, in no time of the scene, until what goes on in the background came out."""
@@ -212,6 +236,7 @@ def test_a_kill_comes_when_it_is_due_and_only_once() -> None:
     assert record.at_seconds == 2.0
     assert record.victim in scene.workers
     assert record.uid == f"uid-{record.victim}"
+    assert record.method == "kill"
     assert record.chunks_held == (int(record.victim[-1]),)
     for _ in range(10):
         scene.tick(after=1.0)
@@ -409,6 +434,16 @@ def test_one_replacement_does_not_stand_for_two_victims() -> None:
     assert sorted(r.replaced_seconds or 0 for r in scene.injector.records) == [1.0, 3.0]
 
 
+def test_the_silence_of_the_dead_is_no_effect_of_its_own() -> None:
+    scene = Scene("kill-worker at=0s where=worker-id=worker-2")
+    scene.substrate.effect = "process gone"
+    scene.tick()
+    del scene.workers["worker-2"]
+    scene.go_on(5, talking=("worker-1",))
+    scene.injector.undo()
+    assert (scene.record.effect, scene.record.note) == ("process gone", None)
+
+
 def test_a_replacement_under_the_same_name_shows_by_its_uid() -> None:
     scene = Scene("kill-worker at=0s where=worker-id=worker-2")
     scene.tick()
@@ -497,6 +532,7 @@ def test_what_is_in_effect_is_undone_at_the_end_and_once(fault: str, begin: str,
 
 def test_a_fault_that_cannot_be_undone_says_so_and_is_tried_again() -> None:
     scene = Scene("stop-worker at=0s duration=1s", workers=1)
+    scene.substrate.effect = "stopped"
     scene.tick()
     scene.settle(lambda: bool(scene.injector.records))
     scene.substrate.broken["resume"] = "the node does not answer"
@@ -515,13 +551,98 @@ def test_a_fault_that_cannot_be_undone_says_so_and_is_tried_again() -> None:
 def test_silence_shows_that_a_stopped_worker_stood_still() -> None:
     scene = Scene("stop-worker at=0s duration=3s", workers=1)
     scene.substrate.effect = "stopped"
-    scene.tick()
-    scene.settle(lambda: bool(scene.injector.records))
-    scene.tick(after=3.1)
+    scene.suffer()
+    scene.go_on(3.1)
     scene.settle(lambda: scene.record.undone)
     scene.beat("worker-1", chunk_id=1)
     scene.tick()
     assert scene.record.effect == "stopped; silent for 3.1 s"
+    scene.go_on(9)
+    assert scene.record.effect == "stopped; silent for 3.1 s"
+
+
+CUT = "partition at=0s duration=6s where=worker-id=worker-1"
+
+
+def test_silence_counts_though_the_run_ends_before_the_victim_is_heard_again() -> None:
+    scene = Scene(CUT)
+    scene.suffer()
+    scene.go_on(4, talking=("worker-2",))
+    (record,) = scene.injector.undo()
+    assert (record.effect, record.note) == ("silent for 4.0 s", None)
+
+
+@pytest.mark.parametrize(("uid", "effect"), [(None, "process gone"), ("another", "uid changed")])
+def test_a_victim_that_is_gone_for_good_and_never_spoke_again_was_hit(uid: str | None, effect: str) -> None:
+    scene = Scene(CUT)
+    scene.suffer()
+    victim = scene.workers.pop("worker-1")
+    if uid is not None:
+        scene.workers["worker-1"] = replace(victim, uid=uid)
+    scene.tick(after=0.1)
+    assert scene.record.effect == effect
+
+
+def test_a_victim_that_never_fell_silent_was_not_hit_whatever_ends_it_later() -> None:
+    scene = Scene(CUT)
+    scene.suffer()
+    scene.go_on(7, talking=("worker-1", "worker-2"))
+    scene.settle(lambda: scene.record.undone)
+    scene.go_on(1, talking=("worker-1",))
+    del scene.workers["worker-1"]
+    scene.go_on(9)
+    scene.injector.undo()
+    assert (scene.record.effect, scene.record.note) == (None, "it seems not to be enforced")
+
+
+def test_a_beat_that_comes_late_is_no_effect_of_a_long_fault() -> None:
+    scene = Scene(CUT)
+    scene.suffer()
+    for _ in range(3):
+        scene.go_on(2.2)
+        scene.beat("worker-1", chunk_id=1)
+    scene.settle(lambda: scene.record.undone)
+    scene.go_on(1, talking=("worker-1",))
+    assert scene.record.effect is None
+
+
+def test_nobody_is_silent_while_the_broker_is_away_or_the_command_stands_still() -> None:
+    scene = Scene(CUT)
+    scene.suffer()
+    scene.broker_answers = False
+    scene.go_on(4)
+    scene.broker_answers = True
+    scene.go_on(1, talking=("worker-1",))
+    scene.tick(after=20.0)
+    scene.settle(lambda: scene.record.undone)
+    scene.go_on(1, talking=("worker-1",))
+    assert scene.record.effect is None
+
+
+def test_what_was_over_too_soon_to_show_says_so() -> None:
+    scene = Scene(CUT)
+    scene.suffer()
+    scene.go_on(0.4)
+    (record,) = scene.injector.undo()
+    assert (record.effect, record.note) == (None, "undone after 0.4 s, too soon for an effect to show")
+
+
+def test_what_the_substrate_saw_of_a_cut_when_it_ended_it_is_its_effect() -> None:
+    scene = Scene(CUT)
+    scene.substrate.seen_at_the_end = "7 packets dropped"
+    scene.suffer()
+    scene.go_on(0.4)
+    (record,) = scene.injector.undo()
+    assert (record.effect, record.note) == ("7 packets dropped", None)
+
+
+def test_a_broker_that_is_restarted_is_gone_even_if_it_never_comes_back() -> None:
+    scene = Scene("restart-broker at=0s duration=60s")
+    scene.substrate.broken["start_broker"] = "no"
+    scene.suffer()
+    scene.go_on(3)
+    (record,) = scene.injector.undo()
+    assert (record.effect, record.undone) == ("process gone", False)
 
 
 def test_results_that_come_while_the_act_goes_on_are_part_of_its_proof() -> None:
@@ -612,6 +733,17 @@ def test_a_resumed_run_does_not_suffer_what_it_suffered_before() -> None:
     assert len(victims(second)) == 1
     ids = [r.fault_id for r in second.injector.records]
     assert len(ids) == len(set(ids))
+
+
+def test_what_a_killed_command_left_in_effect_is_undone_when_the_run_goes_on() -> None:
+    first = Scene(CUT)
+    first.substrate.effect = "1 connection cut"
+    first.suffer()
+    assert not first.record.undone
+    second = Scene(CUT, earlier=(first.record,))
+    assert second.record == replace(
+        first.record, undone=True, note="undone by a later command: this one was killed"
+    )
 
 
 def test_only_changed_records_are_told() -> None:

@@ -138,12 +138,13 @@ def test_a_fault_that_hit_nothing_is_unmet_where_an_effect_is_required(ledger):
     record(ledger, *(result(c) for c in range(4)))
     hit = FaultRecord(fault_id=1, kind="kill-worker", victim="w", at_seconds=1.0, effect="uid changed")
     missed = FaultRecord(fault_id=2, kind="partition", victim=None, at_seconds=2.0)
+    idle = FaultRecord(fault_id=3, kind="partition", victim="w", at_seconds=2.0, method="NetworkPolicy")
     required = RunSpec(
         run_id="r", backend="redis", substrate="local", parameters_total=4, chunk_size=1, require_effect=True
     )
     assert judge(ledger, SPEC, queues=EMPTY, faults=[hit, missed]).unmet == ()
-    verdict = judge(ledger, required, queues=EMPTY, faults=[hit, missed])
-    assert verdict.unmet == ("partition (fault 2) hit nothing",)
+    verdict = judge(ledger, required, queues=EMPTY, faults=[hit, missed, idle])
+    assert verdict.unmet == ("partition (fault 2) hit nothing", "partition (fault 3) showed no effect")
     assert (verdict.lossless, verdict.exit_code) == (True, ExitCode.SUBSTRATE)
 
 

@@ -233,7 +233,13 @@ def test_pods_of_a_job_and_of_a_deployment_differ_in_their_share_alone() -> None
 
 def test_a_workload_file_travels_with_the_workers_byte_for_byte(tmp_path: Path) -> None:
     source = "# '\"{{ }} {% %} <&> \\ naïve 😀\ndef f(x):\n\treturn f'{x}'\n\n\n"
-    (tmp_path / "my work.py").write_text(source, encoding="utf-8")
+    folder = tmp_path / "workload"
+    (folder / "part").mkdir(parents=True)
+    (folder / "my work.py").write_text(source, encoding="utf-8")
+    (folder / "part" / "__init__.py").write_text("")
+    (folder / "part" / "table.so").write_bytes(b"\xff\x00")
+    (folder / "part" / "__pycache__").mkdir()
+    (folder / "part" / "__pycache__" / "x.pyc").write_bytes(b"\xff")
     objects = manifests.worker_objects(
         spec_of(workload="my work.py:f"),
         namespace="ttg",
@@ -241,23 +247,27 @@ def test_a_workload_file_travels_with_the_workers_byte_for_byte(tmp_path: Path) 
         broker_url="amqp://h",
         input_folder=tmp_path,
     )
-    files = of_kind(objects, "ConfigMap")[0]["data"]
-    assert files == {"my work.py": source}
+    files = of_kind(objects, "ConfigMap")[0]
+    assert files["data"] == {"0-my_work.py": source, "1-part___init__.py": ""}
+    assert files["binaryData"] == {"2-part_table.so": "/wA="}
     assert list(yaml.safe_load_all(manifests.as_yaml(objects))) == objects
     container = of_kind(objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]
     workload = next(each["value"] for each in container["env"] if each["name"] == "WORKLOAD")
-    assert workload == f"{manifests.INPUT_FOLDER}/my work.py:f"
+    assert workload == f"{manifests.INPUT_FOLDER}/workload/my work.py:f"
+    volume = of_kind(objects, "Deployment")[0]["spec"]["template"]["spec"]["volumes"][0]["configMap"]
+    assert volume["items"] == [
+        {"key": "0-my_work.py", "path": "workload/my work.py"},
+        {"key": "1-part___init__.py", "path": "workload/part/__init__.py"},
+        {"key": "2-part_table.so", "path": "workload/part/table.so"},
+    ]
     mount = next(each for each in container["volumeMounts"] if each["name"] == "files")
     assert mount == {"name": "files", "mountPath": manifests.INPUT_FOLDER, "readOnly": True}
 
 
-@pytest.mark.parametrize("size", [None, manifests.WORKLOAD_BYTES + 1])
-def test_a_workload_that_can_not_travel_is_refused_with_its_name(tmp_path: Path, size: int | None) -> None:
-    if size is not None:
-        (tmp_path / "big.py").write_text("#" * size)
-    with pytest.raises(SubstrateError, match=r"big\.py"):
+def test_a_workload_that_is_not_there_any_more_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SubstrateError, match=r"gone\.py"):
         manifests.worker_objects(
-            spec_of(workload="big.py:f"),
+            spec_of(workload="gone.py:f"),
             namespace="ttg",
             image="w:1",
             broker_url="amqp://h",

@@ -47,7 +47,6 @@ def test_written_and_read_it_is_the_same(tmp_path):
     spec = RunSpec(
         **GOOD,
         workload="work.py:f",
-        workload_folder="/x",
         parameter_source="p.csv",
         faults=("kill-worker at=30%",),
         delivery=DeliveryOptions(lease_seconds=0.5),

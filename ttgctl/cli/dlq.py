@@ -18,9 +18,8 @@ from ttgctl.cli.known_run import KnownRun
 from ttgctl.cli.letter_options import LetterOptions
 from ttgctl.cli.option_group import with_option_groups
 from ttgctl.cli.run_options import VerdictOptions
-from ttgctl.cli.start import copy_input
 from ttgctl.cli.status import say
-from ttgctl.cli.workload_option import check_workload, name_in_input
+from ttgctl.cli.workload_option import check_workload
 from ttgctl.core.dead_letters import Choice, Entry, discard_dropped, entries, want_back
 from ttgctl.core.ledger import DEAD, DROPPED, Ledger
 from ttgctl.core.results_file import check_out_path
@@ -167,17 +166,12 @@ def _check_broker(known: KnownRun, broker_url: str | None) -> None:
 
 
 def _with_workload(known: KnownRun, workload: str) -> RunSpec:
-    """The run with another workload, from now on: its file is replaced in the run's folder."""
+    """The run with another workload, from now on: its files are replaced in the run's folder."""
     if known.spec.synthetic:
         raise SpecError(f"run {known.spec.run_id} computes simulated work and not a function")
-    file = check_workload(workload)
-    if file is not None:
-        copy_input(known.folder, file)
-    spec = replace(
-        known.spec,
-        workload=name_in_input(workload, file),
-        workload_folder=None if file is None else str(file.absolute().parent),
-    )
+    checked = check_workload(workload)
+    checked.copy_to(known.folder)
+    spec = replace(known.spec, workload=checked.reference)
     known.folder.write_spec(spec)
     return spec
 

@@ -1,7 +1,8 @@
 """Run your own function over your own parameters.
 
 FUNCTION is FILE.py:NAME or MODULE:NAME; it takes one parameter and returns its value, or, with
---chunk-function, a list of parameters and returns the list of their values.
+--chunk-function, a list of parameters and returns the list of their values. The modules that a file
+imports from its own folder go with it to the workers.
 """
 
 from __future__ import annotations
@@ -38,20 +39,19 @@ def run(
 ) -> int:
     from ttgctl.cli.conduct import conduct
     from ttgctl.cli.start import Work, copy_input, prepare, specify
-    from ttgctl.cli.workload_option import check_workload, name_in_input
+    from ttgctl.cli.workload_option import check_workload
     from ttgctl.core.parameters import open_parameters
     from ttgctl.core.results_file import check_out_path
 
     if out is not None:
         check_out_path(out)
     source = open_parameters(parameters)
-    file = check_workload(workload)
+    checked = check_workload(workload)
     work = Work(
         kind="run",
         parameters_total=source.total,
         chunk_size=chunk_size or _fitting_chunk_size(source.total, common.workers),
-        workload=name_in_input(workload, file),
-        workload_folder=None if file is None else str(file.absolute().parent),
+        workload=checked.reference,
         chunk_function=chunk_function,
         parameter_source=parameters.name,
     )
@@ -62,8 +62,7 @@ def run(
         return rehearse(spec, common)
     folder, substrate = prepare(spec, broker_url=common.broker_url)
     copy_input(folder, parameters)
-    if file is not None:
-        copy_input(folder, file)
+    checked.copy_to(folder)
     source = open_parameters(folder.input / parameters.name, total=spec.parameters_total)
     return conduct(spec, substrate=substrate, source=source, common=common, out=out)
 

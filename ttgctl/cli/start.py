@@ -31,7 +31,6 @@ class Work:
     chunk_size: int
     work_ms: float = 0.0
     workload: str | None = None
-    workload_folder: str | None = None
     chunk_function: bool = False
     parameter_source: str | None = None
 
@@ -68,7 +67,6 @@ def specify(common: RunOptions, work: Work) -> RunSpec:
         parameters_total=work.parameters_total,
         chunk_size=work.chunk_size,
         parameter_source=work.parameter_source,
-        workload_folder=work.workload_folder,
         chunk_function=work.chunk_function,
         work_ms=work.work_ms,
         workers=common.workers,

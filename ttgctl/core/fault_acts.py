@@ -86,7 +86,8 @@ def act_on_broker(fault: FaultSpec, spec: RunSpec, substrate: Substrate, *, cloc
         # From the start of the stop on clients may be refused, and a proper stop takes its time.
         at = clock.time()
         substrate.stop_broker(spec)
-        return KillEvidence(victim="broker", uid=uid, at=at, method="SIGTERM")
+        # Or it would have said that the broker does not end.
+        return KillEvidence(victim="broker", uid=uid, at=at, method="SIGTERM", effect="process gone")
 
     def end() -> str | None:
         substrate.start_broker(spec, lambda line: None)

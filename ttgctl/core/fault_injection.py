@@ -12,14 +12,15 @@ from ttgctl.core.fault_acts import BROKER_KINDS, Act
 from ttgctl.core.fault_proof import Claims, Proof
 from ttgctl.core.ports import Clock, KillEvidence, SubstrateError
 from ttgctl.core.run_view import RunView
+from ttgctl.core.silence import LEAST_SECONDS, Silence
 from ttgctl.domain.fault_schedule import Occurrence
 from ttgctl.domain.verdict import FaultRecord
 
 T = TypeVar("T")
 # What could not be undone is tried again so often.
 AGAIN_SECONDS = 1.0
-# Workers beat every second: a gap of this length is the fault's.
-SILENT_SECONDS = 1.5
+# A silence can't be told apart from any other in a fault that was shorter.
+TELLING_SECONDS = 2 * LEAST_SECONDS
 
 
 class Injection:
@@ -40,11 +41,10 @@ class Injection:
         self._end_at = float("inf")
         self._effect: str | None = None
         self._note: str | None = None
-        self._silence: str | None = None
+        self._silence: Silence | None = None
         # What came while the act was going on belongs to its proof as well.
         self._early: list[ChunkResult] = []
         self._first_delivery_at = 0.0
-        self._last_beat_at: float | None = None
 
     @property
     def in_effect(self) -> bool:
@@ -56,14 +56,12 @@ class Injection:
         """More proof may come in."""
         if self.failure is not None:
             return False
-        return self.in_effect or self.proof is None or not self.proof.complete or self._effect is None
+        return self.in_effect or self.proof is None or not self.proof.complete or self.effect is None
 
     def begin(self, view: RunView, *, claims: Claims) -> None:
         """Does the act, in the background if it is slow. What the victim holds is read first."""
         self._first_delivery_at = view.first_delivery_at or view.now
-        self._last_beat_at = max(
-            (view.beats[w].at for w in self.act.workers if w in view.beats), default=None
-        )
+        self._silence = Silence(self.act.workers, view)
         self._view, self._claims = view, claims
         self._beginning = _submit(self.act.begin, background=self.act.slow)
         self._look_at_beginning()
@@ -74,8 +72,8 @@ class Injection:
         if self._evidence is None or self.proof is None:
             return
         self.proof.see_view(view, over_at=self._over_at)
-        self._look_for_effect(view)
         self._look_at_ending()
+        self._look_for_effect(view)
         if self.in_effect and self._ending is None and self._clock.time() >= self._end_at:
             self._end(background=self.act.slow)
 
@@ -97,6 +95,7 @@ class Injection:
         if self.in_effect:
             self._end(background=False)
             self._look_at_ending()
+        self._end_silence()
 
     def _look_at_beginning(self) -> None:
         if self._beginning is None or not self._beginning.done():
@@ -142,18 +141,43 @@ class Injection:
 
     def _look_for_effect(self, view: RunView) -> None:
         assert self._evidence is not None
-        if self.act.end is None:
-            if self._effect is None:
-                self._effect = _effect_of_kill(self.act.victim, self._evidence.uid, view)
-            return
-        newest = max((view.beats[w].at for w in self.act.workers if w in view.beats), default=None)
-        last = self._last_beat_at
-        if newest is None or last is None or newest <= last:
-            return
-        self._last_beat_at = newest
-        gap = newest - last
-        if gap >= SILENT_SECONDS and newest > self._evidence.at and self._silence is None:
-            self._silence = f"silent for {gap:.1f} s"
+        assert self._silence is not None
+        heard = self._silence.see(view)
+        gone = not any(w.running for w in view.workers if w.worker_id in self.act.workers)
+        # A worker that spoke after the fault survived it, whatever ended it later.
+        unheard = self._silence.heard_from <= self._evidence.at and self.act.victim in self.act.workers
+        if self._effect is None and (unheard or self.act.end is None):
+            self._effect = _effect_of_kill(self.act.victim, self._evidence.uid, view)
+        if self._over_at is not None and (heard or gone):
+            self._end_silence()
+
+    def _end_silence(self) -> None:
+        # Nothing is to be learnt from the silence of what was killed.
+        if self._silence is not None and self.act.end is not None:
+            self._silence.end(fault_seconds=self._seconds)
+
+    @property
+    def _seconds(self) -> float:
+        """How long it is, or was, in effect."""
+        began = self._clock.time() if self._evidence is None else self._evidence.at
+        return (self._over_at or self._clock.time()) - began
+
+    @property
+    def effect(self) -> str | None:
+        """What was seen of it so far."""
+        silence = None if self._silence is None else self._silence.words
+        return "; ".join(filter(None, (self._effect, silence))) or None
+
+    @property
+    def _doubt(self) -> str | None:
+        """What it means that it came and went and nothing was seen of it."""
+        if self.act.end is None or self._evidence is None or self.effect is not None:
+            return None
+        if self._over_at is None or self._silence is None or not self._silence.ended:
+            return None
+        if self._seconds < TELLING_SECONDS:
+            return f"undone after {self._seconds:.1f} s, too soon for an effect to show"
+        return self._evidence.without_effect
 
     @property
     def record(self) -> FaultRecord | None:
@@ -168,13 +192,14 @@ class Injection:
             at_seconds=round(max(0.0, evidence.at - self._first_delivery_at), 3),
             uid=evidence.uid,
             node=evidence.node,
+            method=evidence.method,
             chunks_held=tuple(sorted(proof.chunks_held)),
-            effect="; ".join(filter(None, (self._effect, self._silence))) or None,
+            effect=self.effect,
             undone=self._ended,
             redelivered_seconds=proof.redelivered_seconds,
             replaced_seconds=proof.replaced_seconds,
             recovered_seconds=proof.recovered_seconds,
-            note=self._note,
+            note=self._note or self._doubt,
             plan_index=occurrence.index,
             occurrence=occurrence.number,
         )

@@ -7,6 +7,7 @@ the seed puts them in order, and the first of them are the victims.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ttg_worker.wire import ChunkResult, DeadLetter
 from ttgctl.core.fault_acts import BROKER_KINDS, Act, act_on_broker, act_on_node, act_on_worker
@@ -53,7 +54,9 @@ class FaultInjector:
         self._substrate = substrate
         self._clock = clock
         on_chunks = {index for index, fault in enumerate(plan.faults) if not fault.timed}
-        self._earlier = [r for r in earlier if r.victim is not None and r.plan_index not in on_chunks]
+        self._earlier = [
+            _undone(r) for r in earlier if r.victim is not None and r.plan_index not in on_chunks
+        ]
         done = {(record.plan_index, record.occurrence) for record in self._earlier}
         self._next_id = max((record.fault_id for record in self._earlier), default=0)
         self._coming: list[tuple[Occurrence, Iterator[Occurrence]]] = []
@@ -275,6 +278,13 @@ class FaultInjector:
                 plan_index=occurrence.index,
                 occurrence=occurrence.number,
             )
+
+
+def _undone(earlier: FaultRecord) -> FaultRecord:
+    """What a killed command left in effect is over: a substrate ends it before workers start again."""
+    if earlier.undone:
+        return earlier
+    return replace(earlier, undone=True, note="undone by a later command: this one was killed")
 
 
 def _key(occurrence: Occurrence) -> tuple[int, int]:

@@ -121,9 +121,9 @@ def judge(
 def _unmet(spec: RunSpec, faults: Sequence[FaultRecord]) -> tuple[str, ...]:
     if not spec.require_effect:
         return ()
-    return tuple(
-        f"{fault.kind} (fault {fault.fault_id}) hit nothing" for fault in faults if fault.effect is None
-    )
+    missed = [fault for fault in faults if fault.effect is None]
+    words = ("hit nothing" if fault.victim is None else "showed no effect" for fault in missed)
+    return tuple(f"{f.kind} (fault {f.fault_id}) {said}" for f, said in zip(missed, words, strict=True))
 
 
 def _recovery(waits: Sequence[float]) -> Recovery | None:

@@ -56,7 +56,7 @@ class Observation:
             in_flight = max(0, ledger.acknowledged - ledger.accounted - queues.tasks - queues.retry)
         return replace(queues, in_flight=in_flight, dead=dead, results=results)
 
-    def view(self, *, now: float, workers: Sequence[WorkerStatus]) -> RunView:
+    def view(self, *, now: float, workers: Sequence[WorkerStatus], broker_answers: bool) -> RunView:
         """The moment as the fault injector may know it."""
         ledger = self._ledger
         return RunView(
@@ -68,6 +68,7 @@ class Observation:
             beats=self.beats,
             workers=workers,
             has_result=ledger.has_result,
+            broker_answers=broker_answers,
         )
 
     def snapshot(

@@ -61,7 +61,8 @@ class WorkerStatus:
 class KillEvidence:
     """What was hit and how; ``at`` in Unix seconds, right after the kill (or other fault).
 
-    ``effect`` is what the substrate itself saw come of it, None where the run has to show it.
+    ``effect`` is what the substrate itself saw come of it, None where the run has to show it;
+    ``without_effect`` is what it means if the run shows none either.
     """
 
     victim: str
@@ -70,6 +71,7 @@ class KillEvidence:
     method: str
     node: str | None = None
     effect: str | None = None
+    without_effect: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +122,14 @@ class Substrate(Protocol):
         """Starts the run's broker, or finds it running (then the same endpoint), ready for use."""
 
     def stop_broker(self, spec: RunSpec) -> None:
-        """Stops the broker and keeps its storage, so that :meth:`start_broker` finds all again."""
+        """Stops the broker, which has ended when this returns, and keeps its storage, so that
+        :meth:`start_broker` finds all again."""
 
     def start_workers(self, spec: RunSpec, endpoint: BrokerEndpoint) -> None:
-        """Makes ``spec.workers`` run, replacing those that died; cheap when nothing is missing."""
+        """Makes ``spec.workers`` run, replacing those that died; cheap when nothing is missing.
+
+        At its first call ends what faults of a command that was killed left in effect on them.
+        """
 
     def workers(self, run_id: str) -> list[WorkerStatus]:
         """The run's workers that are there now."""
@@ -150,8 +156,8 @@ class Substrate(Protocol):
     def isolate(self, worker: WorkerStatus) -> KillEvidence:
         """Cuts the worker off from the broker, without a word to either of them."""
 
-    def rejoin(self, worker: WorkerStatus) -> None:
-        """Undoes :meth:`isolate`."""
+    def rejoin(self, worker: WorkerStatus) -> str | None:
+        """Undoes :meth:`isolate`; what was seen of the cut, if anything was."""
 
     def broker_uid(self, spec: RunSpec) -> str | None:
         """What changes when the run's broker is replaced; None while there is none."""

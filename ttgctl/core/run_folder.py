@@ -10,6 +10,8 @@ import platformdirs
 
 from ttgctl.domain.run import RunSpec
 
+WORKLOAD = "workload"
+
 
 class UnknownRun(LookupError):
     """No such run on this machine; names the ones that come nearest or how to list them."""
@@ -21,8 +23,9 @@ class DamagedRun(Exception):
 
 class RunFolder:
     """The files of one run: ``run.json``, ``events.ndjson``, ``ledger.sqlite``, ``report.md``;
-    ``input/`` has the workload and parameters as they were at the start, ``logs/`` what local
-    workers wrote, ``local/`` the storage of a local broker, which goes with the run's cleanup."""
+    ``input/`` has the parameters, and in ``input/workload/`` the files of the workload, as they
+    were at the start; ``logs/`` what local workers wrote, ``local/`` the storage of a local
+    broker, which goes with the run's cleanup."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -31,6 +34,7 @@ class RunFolder:
         self.ledger = path / "ledger.sqlite"
         self.report = path / "report.md"
         self.input = path / "input"
+        self.workload = self.input / WORKLOAD
         self.local = path / "local"
         self.logs = path / "logs"
         self.lock = path / "lock"

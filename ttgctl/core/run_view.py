@@ -13,7 +13,8 @@ from ttgctl.core.ports import WorkerStatus
 class RunView:
     """``fraction`` is distinct accounted chunks over all, ``elapsed_seconds`` since the first
     delivery (0 before it), ``first_delivery_at`` its Unix seconds, ``now`` Unix seconds.
-    ``beats`` has the newest beat of each worker, ``has_result`` tells whether a chunk has one."""
+    ``beats`` has the newest beat of each worker, ``has_result`` tells whether a chunk has one.
+    While not ``broker_answers`` no beats can come."""
 
     fraction: float
     elapsed_seconds: float
@@ -23,3 +24,4 @@ class RunView:
     beats: Mapping[str, WorkerBeat]
     workers: Sequence[WorkerStatus]
     has_result: Callable[[int], bool]
+    broker_answers: bool = True

@@ -169,7 +169,9 @@ class _Run:
                 yield from self._workforce.supervise(endpoint)
                 yield from self._broker_care.look(watch.error, wanted_away=self._injector.holds_broker_down)
             if inject.due():
-                view = self._observation.view(now=clock.time(), workers=self._workforce.workers)
+                view = self._observation.view(
+                    now=clock.time(), workers=self._workforce.workers, broker_answers=watch.error is None
+                )
                 for record in self._injector.tick(view):
                     yield Fault(at=clock.time(), record=record)
             ledger.record_published(attempted=publishing.attempted, acknowledged=publishing.acknowledged)

@@ -38,11 +38,11 @@ class Placement:
 class RunSpec:
     """One sweep. Chunks follow from this alone, so whoever holds it can publish the rest.
 
-    ``workload`` is ``FILE:FUNCTION`` (a file in the run's folder), ``MODULE:FUNCTION``, or the
-    synthetic one. ``parameter_source`` names the file of the run's folder that holds the
-    parameters; None means that the parameters are the indices themselves. ``workload_folder``
-    is where the workload's file came from, for the modules beside it. ``chunk_function`` says
-    that the function takes a whole chunk and returns a list.
+    ``workload`` is ``FILE:FUNCTION`` (a file in the run's folder, with the modules that it
+    imports beside it), ``MODULE:FUNCTION``, or the synthetic one. ``parameter_source`` names the
+    file of the run's folder that holds the parameters; None means that the parameters are the
+    indices themselves. ``chunk_function`` says that the function takes a whole chunk and returns
+    a list.
     ``idle_exit_seconds`` is how long a worker whose command died stays without work.
     ``created_at`` is in Unix seconds.
     """
@@ -54,7 +54,6 @@ class RunSpec:
     chunk_size: int
     workers: int = 3
     workload: str = SYNTHETIC
-    workload_folder: str | None = None
     chunk_function: bool = False
     parameter_source: str | None = None
     work_ms: float = 0.0
@@ -100,7 +99,7 @@ class RunSpec:
 
     @property
     def workload_file(self) -> str | None:
-        """The workload's file in the run's ``input/``; None for one that is imported by name."""
+        """The workload's file in the run's ``input/workload/``; None for one that is imported by name."""
         file, _, _ = self.workload.rpartition(":")
         return file if file.endswith(".py") else None
 

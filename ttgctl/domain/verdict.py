@@ -49,9 +49,10 @@ class ChunkAccount:
 class FaultRecord:
     """One injected fault and its proof. Seconds are from the first delivery; None: not seen.
 
-    ``effect`` says what was observed (``uid changed``, ``connection lost``), None that the fault
-    hit nothing. ``redelivered_seconds`` is the longest wait of the held chunks until a worker
-    had them again, ``replaced_seconds`` until a replacement worked,
+    ``method`` is what was done to the victim (``SIGKILL``, ``relay``), None for faults of chunks
+    and for what did not happen. ``effect`` says what was observed (``uid changed``, ``connection
+    lost``), None that the fault hit nothing. ``redelivered_seconds`` is the longest wait of the
+    held chunks until a worker had them again, ``replaced_seconds`` until a replacement worked,
     ``recovered_seconds`` until the rate was back at four fifths. ``plan_index`` counts the plan's
     lines from 0, ``occurrence`` the times that this line was due.
     """
@@ -62,6 +63,7 @@ class FaultRecord:
     at_seconds: float
     uid: str | None = None
     node: str | None = None
+    method: str | None = None
     chunks_held: tuple[int, ...] = ()
     effect: str | None = None
     undone: bool = True

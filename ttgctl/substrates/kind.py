@@ -88,20 +88,38 @@ class KindSubstrate(KubernetesSubstrate):
             )
         return super().owned(run_id)
 
-    def isolate(self, worker: WorkerStatus) -> KillEvidence:
-        pod = self._pod(worker)
-        self._cluster.cut_off(node=pod["spec"]["nodeName"], address=pod["status"]["podIP"], mark=worker.uid)
-        return evidence(pod, method=f"packets dropped on node {pod['spec']['nodeName']}")
+    def why_not(self, kind: str) -> str | None:
+        # Nodes and network of a Kind cluster are ours; but fixed shares have nobody to be cut off from.
+        if kind == "stop-node" or (kind == "partition" and self._backend != "static"):
+            return None
+        return super().why_not(kind)
 
-    def rejoin(self, worker: WorkerStatus) -> None:
-        if worker.node is not None:
-            self._cluster.let_through(node=worker.node, mark=worker.uid)
+    def isolate(self, worker: WorkerStatus) -> KillEvidence:
+        # Not by a NetworkPolicy: this cuts established connections as well, and whether or not the
+        # cluster's network plugin enforces policies.
+        pod = self._pod(worker)
+        node = pod["spec"]["nodeName"]
+        self._cluster.cut_off(node=node, address=pod["status"]["podIP"], mark=worker.uid)
+        return evidence(pod, method=f"packets dropped on node {node}")
+
+    def rejoin(self, worker: WorkerStatus) -> str | None:
+        if worker.node is None:
+            return None
+        dropped = self._cluster.let_through(node=worker.node, mark=worker.uid)
+        return f"{dropped:,} packet{'' if dropped == 1 else 's'} dropped" if dropped else None
 
     def stop_node(self, node: str) -> KillEvidence:
         container = self._cluster.node(node)
         self._cluster.kill_node(container)
+        at = time.time()
+        exited = self._cluster.has_exited(container)
         return KillEvidence(
-            victim=node, uid=str(container.id), at=time.time(), method="container killed", node=node
+            victim=node,
+            uid=str(container.id),
+            at=at,
+            method="container killed",
+            node=node,
+            effect="container exited" if exited else None,
         )
 
     def start_node(self, node: str) -> None:
@@ -124,10 +142,6 @@ class KindSubstrate(KubernetesSubstrate):
 
     def _host_path(self) -> HostPath:
         return MappedPorts(self._cluster)
-
-    def _why_not_around(self, kind: str) -> str | None:
-        # Nodes and network of a Kind cluster are ours.
-        return None
 
     def _is_place_of(self, spec: RunSpec) -> bool:
         placement = spec.placement

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Final
@@ -22,6 +22,7 @@ from docker.models.containers import Container
 from ttgctl.core.ports import MissingRequirement, Say, SubstrateError
 from ttgctl.core.run_folder import state_folder
 from ttgctl.substrates import engine
+from ttgctl.substrates.polling import until
 
 CLUSTER_LABEL: Final = "io.x-k8s.kind.cluster"
 ROLE_LABEL: Final = "io.x-k8s.kind.role"
@@ -32,6 +33,8 @@ NODE_IMAGE: Final = "kindest/node:v1.34.4"
 POOL: Final = tuple(range(30000, 30016))
 # Packets are let through again after this long even if whoever cut them off died.
 CUT_SECONDS_MOST: Final = 900
+# The engine has said that it killed the node's first process; the rest goes with it.
+EXIT_SECONDS: Final = 10.0
 
 
 class KindCluster:
@@ -136,6 +139,20 @@ class KindCluster:
         with engine.translated(f"node {node.name} can't be stopped"):
             node.kill()
 
+    def has_exited(self, node: Container) -> bool:
+        """Whether a node that was killed is seen to have exited; waits for it, and raises nothing."""
+
+        def exited() -> bool:
+            node.reload()
+            return bool(node.status == "exited")
+
+        try:
+            with engine.translated(f"the state of node {node.name} can't be seen"):
+                return until(exited, seconds=EXIT_SECONDS)
+        # It was killed all the same, and whoever did that must undo it.
+        except SubstrateError:
+            return False
+
     def start_node(self, node: Container) -> None:
         """Fine when it runs."""
         with engine.translated(f"node {node.name} does not start"):
@@ -148,14 +165,27 @@ class KindCluster:
         delete = "; ".join(f"iptables -w -D {rule}" for rule in rules)
         # The address will be another pod's one day: a cut must not outlive who made it for long.
         guard = f"setsid sh -c 'sleep {CUT_SECONDS_MOST}; {delete}' >/dev/null 2>&1 &"
-        self._run_in_node(self.node(node), f"set -e; {insert}; {guard}")
+        try:
+            self._run_in_node(self.node(node), f"set -e; {insert}; {guard}")
+        except SubstrateError:
+            # Half a cut would stay for good: nobody undoes what did not happen.
+            with suppress(SubstrateError):
+                self.let_through(node=node, mark=mark)
+            raise
 
-    def let_through(self, *, node: str, mark: str) -> None:
-        """Undoes :meth:`cut_off`; fine where there is no such cut, or no such node any more."""
+    def let_through(self, *, node: str, mark: str) -> int:
+        """Undoes :meth:`cut_off`; fine where there is no such cut, or no such node any more.
+
+        Returns the number of packets that it dropped.
+        """
         if node not in [each.name for each in self.nodes() if each.status == "running"]:
-            return
+            return 0
+        counted = f"iptables -w -nvxL FORWARD | grep -e '/[*] {mark} [*]/'"
         rules = f"iptables -w -S FORWARD | grep -e '--comment {mark}' | sed 's/^-A/-D/'"
-        self._run_in_node(self.node(node), f"{rules} | while read -r rule; do iptables -w $rule; done")
+        undone = f"{rules} | while read -r rule; do iptables -w $rule; done"
+        said = self._run_in_node(self.node(node), f"{counted}; {undone}")
+        # A line begins with the numbers of packets and of bytes.
+        return sum(int(line.split()[0]) for line in said.splitlines())
 
     def inotify_limits(self) -> tuple[int, int]:
         """``(instances, watches)`` that one user may have in a node."""

@@ -17,8 +17,9 @@ from ttgctl.core.ports import (
     WorkerStatus,
 )
 from ttgctl.core.run_folder import run_folder
+from ttgctl.domain.faults import parse_fault
 from ttgctl.domain.run import RunSpec
-from ttgctl.substrates import labels, manifests, pods, static_shares
+from ttgctl.substrates import labels, manifests, network_cut, pods, static_shares
 from ttgctl.substrates.cluster_broker import ClusterBroker
 from ttgctl.substrates.definitions import definitions
 from ttgctl.substrates.host_path import HostPath, NoMapping
@@ -26,7 +27,7 @@ from ttgctl.substrates.inventory import inventory, strangers
 from ttgctl.substrates.kube_api import CONTROLLERS, ApiRefused, KubeApi
 from ttgctl.substrates.local_server import broker_folder
 from ttgctl.substrates.manifests import broker_name, workers_name
-from ttgctl.substrates.pod_faults import delete_pod, evidence, kill_pod, signal_pod
+from ttgctl.substrates.pod_faults import delete_pod, evidence, kill_pod, signal_pod, stop_pod
 from ttgctl.substrates.polling import until
 from ttgctl.substrates.run_storage import delete_stored, stored
 from ttgctl.substrates.static_relay import StaticRelay
@@ -34,11 +35,6 @@ from ttgctl.substrates.static_relay import StaticRelay
 STOP_SECONDS: Final = 20.0
 DELETE_SECONDS: Final = 90.0
 BROKER_FAULTS: Final = ("kill-broker", "restart-broker")
-# Faults of what is around the pods, and why there are none of them.
-AROUND: Final = {
-    "stop-node": "only the nodes of a Kind cluster are ttgctl's to stop",
-    "partition": "only the network of a Kind cluster is ttgctl's to cut",
-}
 # What controls a run's workers, and how it is told to end them.
 WORKER_CONTROLLERS: Final = {"Deployment": {"replicas": 0}, "Job": {"suspend": True}}
 
@@ -113,6 +109,7 @@ class KubernetesSubstrate:
             self._name_workers(spec.run_id)
             self._carry_shares(spec.run_id)
             return
+        self._undo_old_faults(spec)
         objects = manifests.worker_objects(
             spec,
             namespace=self.namespace,
@@ -170,21 +167,22 @@ class KubernetesSubstrate:
             return f"{kind}: {static_shares.NO_BROKER}"
         if kind in BROKER_FAULTS and self._broker_url is not None:
             return f"{kind}: the broker of --broker-url is not ttgctl's to stop"
-        if kind in AROUND:
-            return self._why_not_around(kind)
-        needed = [("pods", "delete", "")] if kind in ("kill-worker", "kill-broker") else []
+        if kind == "stop-node":
+            return "stop-node: only the nodes of a Kind cluster are ttgctl's to stop"
+        needed = [("delete", "pods", "", "")] if kind in ("kill-worker", "kill-broker") else []
         if kind in ("kill-worker", "kill-broker", "stop-worker", "slow-worker"):
-            needed.append(("pods", "create", "exec"))
-        for resource, verb, subresource in needed:
-            if not self._api.may(verb, resource, namespace=self.namespace, subresource=subresource):
+            needed.append(("create", "pods", "", "exec"))
+        if kind == "partition":
+            needed += [(*permission, "") for permission in network_cut.PERMISSIONS]
+        for verb, resource, group, subresource in needed:
+            where = {"namespace": self.namespace, "group": group, "subresource": subresource}
+            if not self._api.may(verb, resource, **where):
                 what = f"{resource}/{subresource}" if subresource else resource
                 return f"{kind}: this user may not {verb} {what} in namespace {self.namespace}"
         return None
 
     def pause(self, worker: WorkerStatus) -> KillEvidence:
-        pod = self._pod(worker)
-        signal_pod(self._api, pod, "STOP")
-        return evidence(pod, method="SIGSTOP")
+        return stop_pod(self._api, self._pod(worker))
 
     def resume(self, worker: WorkerStatus) -> None:
         try:
@@ -194,10 +192,17 @@ class KubernetesSubstrate:
         signal_pod(self._api, pod, "CONT")
 
     def isolate(self, worker: WorkerStatus) -> KillEvidence:
-        raise SubstrateError(str(self.why_not("partition")))
+        pod = self._pod(worker)
+        network_cut.cut_off(self._api, pod)
+        return evidence(
+            pod,
+            method="NetworkPolicy",
+            without_effect="the victim never fell silent: the cluster seems not to enforce NetworkPolicies",
+        )
 
-    def rejoin(self, worker: WorkerStatus) -> None:
-        raise SubstrateError(str(self.why_not("partition")))
+    def rejoin(self, worker: WorkerStatus) -> str | None:
+        network_cut.let_through(self._api, name=worker.worker_id, namespace=self.namespace, uid=worker.uid)
+        return None
 
     def broker_uid(self, spec: RunSpec) -> str | None:
         return self._broker.uid(spec.run_id) if self._has_broker(spec) else None
@@ -293,9 +298,6 @@ class KubernetesSubstrate:
     def _load_broker_image(self, backend: str, say: Say) -> None:
         """The nodes pull it by themselves."""
 
-    def _why_not_around(self, kind: str) -> str | None:
-        return f"{kind}: {AROUND[kind]}"
-
     def _is_place_of(self, spec: RunSpec) -> bool:
         placement = spec.placement
         return (placement.context, placement.namespace) == (self.context, self.namespace)
@@ -330,6 +332,23 @@ class KubernetesSubstrate:
         if found is None:
             say(f"creating the namespace {self.namespace}")
             self._api.apply(manifests.namespace_object(self.namespace))
+
+    def _undo_old_faults(self, spec: RunSpec) -> None:
+        """Ends what a command that was killed left in effect on the run's workers."""
+        kinds = {parse_fault(text).kind for text in spec.faults}
+        if not kinds & {"stop-worker", "slow-worker", "partition"}:
+            return
+        for worker in [w for w in self.workers(spec.run_id) if w.running]:
+            if "partition" in kinds:
+                self.rejoin(worker)
+            if kinds & {"stop-worker", "slow-worker"}:
+                try:
+                    self.resume(worker)
+                # Who can't be told to go on is replaced.
+                except SubstrateError:
+                    self._api.delete("Pod", worker.worker_id, self.namespace, uid=worker.uid, grace_seconds=0)
+        if "partition" in kinds:
+            network_cut.let_all_through(self._api, namespace=self.namespace, run_id=spec.run_id)
 
     def _name_workers(self, run_id: str) -> None:
         """Labels each worker pod with its own name, which its controller can't know beforehand."""

@@ -14,6 +14,8 @@ PROJECT_LABEL: Final = "ttg.io/project"
 RUN_LABEL: Final = "ttg.io/run-id"
 COMPONENT_LABEL: Final = "ttg.io/component"
 WORKER_LABEL: Final = "ttg.io/worker-id"
+# A pod that is cut off from all others carries it, and so does the policy that does this.
+CUT_LABEL: Final = "ttg.io/cut-off"
 # The namespace carries it when ttgctl made it; one that was there before never does.
 CREATED_BY: Final = "ttg.io/created-by"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -144,12 +145,15 @@ class LocalSubstrate:
             input_folder=str(folder.input),
             idle_exit_seconds=spec.idle_exit_seconds,
         )
-        path = [p for p in (spec.workload_folder, str(Path.cwd())) if p]
+        # A file's own folder is all that it gets here too, so that it works everywhere or nowhere.
+        path = [str(Path.cwd())] if spec.workload_file is None else []
+        path += filter(None, [os.environ.get("PYTHONPATH")])
+        python = {"PYTHONPATH": ":".join(path), "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
         return processes.spawn(
             [sys.executable, "-m", "ttg_worker"],
             name=worker_id,
             run_folder=folder.path,
-            environment={**settings.to_environment(), "PYTHONPATH": ":".join(path), "PYTHONUNBUFFERED": "1"},
+            environment={**settings.to_environment(), **python},
             log=self._log(folder, worker_id),
         )
 
@@ -236,12 +240,12 @@ class LocalSubstrate:
             uid=process.uid,
             at=time.time(),
             method="relay",
-            effect=f"{cut} connection{'' if cut == 1 else 's'} cut" if cut else None,
+            effect=_cut_words(cut),
         )
 
-    def rejoin(self, worker: WorkerStatus) -> None:
-        if self._relay is not None:
-            self._relay.restore(worker.worker_id)
+    def rejoin(self, worker: WorkerStatus) -> str | None:
+        # One that had no connection at first may have asked for one in vain since.
+        return None if self._relay is None else _cut_words(self._relay.restore(worker.worker_id))
 
     def broker_uid(self, spec: RunSpec) -> str | None:
         process = local_faults.broker_process(run_folder(spec.run_id).path, BROKER)
@@ -315,6 +319,10 @@ class LocalSubstrate:
         if self._relay is not None:
             self._relay.close()
             self._relay = None
+
+
+def _cut_words(connections: int) -> str | None:
+    return f"{connections} connection{'' if connections == 1 else 's'} cut" if connections else None
 
 
 def _partitioned(spec: RunSpec) -> bool:

@@ -10,31 +10,34 @@ import psutil
 
 from ttgctl.core.ports import KillEvidence, SubstrateError
 from ttgctl.substrates import processes
+from ttgctl.substrates.polling import until
 from ttgctl.substrates.processes import OwnedProcess
 
-# The kernel stops a process as soon as it next runs, at once in all but an overloaded machine.
-STOP_SECONDS = 1.0
+# The kernel acts as soon as the process next runs, at once in all but an overloaded machine.
+SIGNAL_SECONDS = 1.0
+_EFFECTS = {signal.SIGKILL: "process gone", signal.SIGSTOP: "stopped"}
 
 
 def signalled(process: OwnedProcess, number: signal.Signals) -> KillEvidence:
-    """Sends SIGKILL or SIGSTOP to this very process, and for SIGSTOP sees that it stands."""
+    """Sends SIGKILL or SIGSTOP to this very process, and sees that it is gone or stands."""
     if not processes.send(process, number):
         raise SubstrateError(f"{process.name} ({process.uid}) is gone already")
     at = time.time()
-    effect = "stopped" if number == signal.SIGSTOP and _stands(process) else None
+    stands = number == signal.SIGSTOP
+    seen = until(
+        lambda: _stands(process) if stands else not processes.alive(process),
+        seconds=SIGNAL_SECONDS,
+        every_seconds=0.005,
+    )
+    effect = _EFFECTS[number] if seen else None
     return KillEvidence(victim=process.name, uid=process.uid, at=at, method=number.name, effect=effect)
 
 
 def _stands(process: OwnedProcess) -> bool:
-    deadline = time.monotonic() + STOP_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if psutil.Process(process.pid).status() == psutil.STATUS_STOPPED:
-                return True
-        except psutil.NoSuchProcess:
-            return False
-        time.sleep(0.005)
-    return False
+    try:
+        return bool(psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def broker_process(run_folder: Path, name: str) -> OwnedProcess | None:

@@ -14,8 +14,10 @@ import yaml
 import ttgctl
 from ttg_worker.brokers.static import static_url
 from ttgctl.core.ports import SubstrateError
+from ttgctl.core.run_folder import WORKLOAD
 from ttgctl.domain.run import RunSpec
-from ttgctl.substrates.labels import labels, selector_of
+from ttgctl.substrates.config_files import ConfigFiles, config_files
+from ttgctl.substrates.labels import CUT_LABEL, RUN_LABEL, labels, selector_of
 from ttgctl.substrates.worker_settings import worker_settings
 
 if TYPE_CHECKING:
@@ -32,8 +34,6 @@ BROKER_USER: Final = 999
 INPUT_FOLDER: Final = "/ttg/input"
 # On the scratch volume of each pod: its own copy of the plan, and what it gives before it is fetched.
 SHARES_FOLDER: Final = "/tmp/ttg-shares"  # noqa: S108
-# A ConfigMap holds at most 1 MiB.
-WORKLOAD_BYTES: Final = 1_000_000
 CONSUMER_TIMEOUT_MS: Final = 24 * 3600 * 1000
 
 _CONTAINER_SECURITY: Final = {
@@ -142,7 +142,7 @@ def broker_objects(
 def worker_objects(
     spec: RunSpec, *, namespace: str, image: str, broker_url: str, input_folder: Path
 ) -> list[Object]:
-    """The run's workers; a workload that is a file of ``input_folder`` travels with them."""
+    """The run's workers; the files of a workload in ``input_folder`` travel with them."""
     own = _worker_labels(spec)
     # The cluster starts and ends the workers, so none of them leaves for want of work.
     settings = worker_settings(
@@ -171,6 +171,20 @@ def worker_objects(
         pod_security=_pod_security(WORKER_USER),
         container_security=_CONTAINER_SECURITY,
     )
+
+
+def network_cut_object(pod: Object) -> Object:
+    """The policy that cuts this worker pod off, once it carries :data:`~.labels.CUT_LABEL`."""
+    meta = pod["metadata"]
+    own = labels(name="ttg-worker", component="network-cut", run_id=meta["labels"][RUN_LABEL])
+    selector = {CUT_LABEL: meta["uid"]}
+    return _render(
+        "network-cut",
+        name=f"{meta['name']}-cut-off",
+        namespace=meta["namespace"],
+        labels={**own, **selector},
+        selector=selector,
+    )[0]
 
 
 def run_objects(
@@ -208,21 +222,14 @@ def _worker_labels(spec: RunSpec) -> dict[str, str]:
     return labels(name="ttg-worker", component="worker", backend=spec.backend, run_id=spec.run_id)
 
 
-def _files(spec: RunSpec, input_folder: Path) -> dict[str, str]:
-    """What the workers find below :data:`INPUT_FOLDER`, by name."""
+def _files(spec: RunSpec, input_folder: Path) -> ConfigFiles:
+    """What the workers find below :data:`INPUT_FOLDER`."""
     if spec.workload_file is None:
-        return {}
-    path = input_folder / spec.workload_file
-    try:
-        source = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SubstrateError(f"the workload {path} can't be read: {error}") from error
-    if len(source.encode()) > WORKLOAD_BYTES:
-        raise SubstrateError(
-            f"the workload {path} has more than {WORKLOAD_BYTES:,} bytes, which no ConfigMap holds; "
-            "put it into an image and name that with --image"
-        )
-    return {spec.workload_file: source}
+        return ConfigFiles()
+    folder = input_folder / WORKLOAD
+    if not (folder / spec.workload_file).is_file():
+        raise SubstrateError(f"the workload {folder / spec.workload_file} is not there any more")
+    return config_files(folder, below=WORKLOAD)
 
 
 def _resources(*, cpu: str, memory: str, cpu_limit: str, memory_limit: str) -> Object:

@@ -50,10 +50,14 @@ class Relay:
         self._loop.call_soon_threadsafe(way.passing.clear)
         return way.connections
 
-    def restore(self, name: str) -> None:
-        """All passes again, what waited meanwhile first."""
-        if name in self._ways:
-            self._loop.call_soon_threadsafe(self._ways[name].passing.set)
+    def restore(self, name: str) -> int:
+        """All passes again, what waited meanwhile first; the number of connections that waited."""
+        way = self._ways.get(name)
+        if way is None or way.passing.is_set():
+            return 0
+        waited = way.connections
+        self._loop.call_soon_threadsafe(way.passing.set)
+        return waited
 
     def close(self) -> None:
         """Closes every connection."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ttg_worker.settings import WorkerSettings
 from ttgctl.core.fault_chunks import chunk_faults
+from ttgctl.core.run_folder import WORKLOAD
 from ttgctl.domain.run import RunSpec
 
 
@@ -14,7 +15,7 @@ def worker_settings(
     planned = chunk_faults(spec)
     workload = spec.workload
     if spec.workload_file is not None:
-        workload = f"{input_folder}/{workload}"
+        workload = f"{input_folder}/{WORKLOAD}/{workload}"
     return WorkerSettings(
         broker_url=broker_url,
         run_id=spec.run_id,

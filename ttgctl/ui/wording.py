@@ -78,7 +78,9 @@ def fault_proof(record: FaultRecord, *, final: bool) -> list[str]:
     if record.effect is not None:
         phrases.append(formats.one_line(record.effect))
     elif final:
-        phrases.append("no effect seen: it hit nothing")
+        phrases.append("no effect seen" if record.victim else "no effect seen: it hit nothing")
+    if final and record.method is not None:
+        phrases.append(f"by {formats.one_line(record.method)}")
     for seconds, words in (
         (record.redelivered_seconds, "delivered again after"),
         (

@@ -83,6 +83,7 @@ class Story:
             at_seconds=4.2,
             uid="0b1c",
             node="ttg-sandbox-worker2",
+            method="SIGKILL",
             chunks_held=(31,),
             effect="uid changed",
             redelivered_seconds=0.4,

@@ -15,7 +15,7 @@ from ttgctl.core.event_log import (
     follow,
     read_events,
 )
-from ttgctl.domain.events import Interrupted, Notice
+from ttgctl.domain.events import Fault, Interrupted, Notice
 
 
 def test_every_event_comes_back_as_it_was(story):
@@ -27,6 +27,13 @@ def test_an_event_is_one_line_of_json_with_its_type_first(story):
     line = encode_event(Notice(at=2.0, level="info", message="two\nlines"))
     assert line.count(b"\n") == 0
     assert list(msgspec.json.decode(line))[:2] == ["type", "at"]
+
+
+def test_a_fault_of_a_version_that_did_not_say_how_is_read(story):
+    fault = Fault(at=1.0, record=story.fault(method=None))
+    line = encode_event(fault)
+    assert b'"method":null,' in line
+    assert decode_event(line.replace(b'"method":null,', b"")) == fault
 
 
 def test_unknown_keys_are_skipped_and_unknown_types_named():

@@ -134,7 +134,8 @@ def test_the_report_of_a_run_is_in_its_folder(folder):
     assert "**LOSSLESS: 100 of 100 chunks accounted for exactly once**" in text
     assert "| ttg.results | 100 |" in text
     assert (
-        "| 4.2 s | kill-worker w-01 on ttg-sandbox-worker2 | 31 | uid changed | 0.4 s | 1.1 s | - |" in text
+        "| 4.2 s | kill-worker w-01 on ttg-sandbox-worker2 | SIGKILL | 31 | uid changed | 0.4 s | 1.1 s | - |"
+        in text
     )
     assert "| w-00 | 60 | 60 % |" in text
     assert "--fault 'kill-worker at=30%'" in text

@@ -17,7 +17,7 @@ def test_a_lossless_run_says_so_first(story, drawn):
     flat = " ".join(" ".join(lines).split())
     assert "1,000 parameters in 34.9 s 28.7 parameters/s · checksum ok" in flat
     assert "kill-worker w-01 on ttg-sandbox-worker2 at 4.2 s" in flat
-    assert "held chunk 31 · uid changed · delivered again after 0.4 s" in flat
+    assert "held chunk 31 · uid changed · by SIGKILL · delivered again after 0.4 s" in flat
     assert "exit code" not in flat
 
 
@@ -68,10 +68,16 @@ def test_other_ways_not_to_be_lossless_have_their_own_words(story):
 
 def test_a_fault_that_hit_nothing_is_said_to(story, drawn):
     idle = story.fault(
-        victim=None, node=None, chunks_held=(), effect=None, redelivered_seconds=None, replaced_seconds=None
+        victim=None,
+        node=None,
+        method=None,
+        chunks_held=(),
+        effect=None,
+        redelivered_seconds=None,
+        replaced_seconds=None,
     )
     flat = " ".join(drawn(VerdictView(story.verdict(faults=(idle,))), width=80))
-    assert "no effect seen: it hit nothing" in flat
+    assert flat.endswith("no effect seen: it hit nothing")
 
 
 def test_a_verdict_in_a_file_is_not_padded(story, monkeypatch):
@@ -132,6 +138,7 @@ def test_the_json_has_the_promised_keys_in_their_order(story):
         "redelivered_seconds",
         "replaced_seconds",
     ]
+    assert verdict["faults"][0]["method"] == "SIGKILL"
     assert verdict["seconds"] == 34.912
     assert verdict["complete"] is True
     assert text.endswith(b"}\n")

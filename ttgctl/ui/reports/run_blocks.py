@@ -88,11 +88,12 @@ def queues_grid(messages: Mapping[str, Mapping[str, int]]) -> Grid:
 
 def faults_grid(record: RunRecord) -> Grid:
     return Grid(
-        ("At", "Fault", "Chunks held", "Effect", "Delivered again", "Replaced", "Rate back"),
+        ("At", "Fault", "By", "Chunks held", "Effect", "Delivered again", "Replaced", "Rate back"),
         [
             (
                 formats.duration(fault.at_seconds),
                 wording.fault_act(fault),
+                fault.method or "-",
                 formats.ids(fault.chunks_held, most=8) or "-",
                 fault.effect or "none seen",
                 formats.duration(fault.redelivered_seconds),
