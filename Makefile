@@ -23,7 +23,7 @@ demo: setup  ## Run a fault-tolerant sweep with a worker killed in the middle
 	$(BIN)/ttgctl demo --fault-demo
 
 test: setup check  ## Run all checks and tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 check: setup  ## Lint, types, import rules
 	$(BIN)/ruff check

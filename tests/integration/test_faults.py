@@ -61,7 +61,7 @@ class TestWorkers:
         stopped, silence = fault["effect"].split("; ")
         assert stopped == "stopped"
         assert float(silence.removeprefix("silent for ").removesuffix(" s")) >= 5
-        assert fault["redelivered_seconds"] < 6
+        assert not fault["chunks_held"] or fault["redelivered_seconds"] < 6
         assert fault["replaced_seconds"] is None
 
     def test_a_slow_one_does_its_share_and_no_more(self, ttgctl, server, run_id):
@@ -76,7 +76,8 @@ class TestWorkers:
         done = ttgctl(*sweep(ttgctl, faults, chunks=250, broker_url=server.url, name=run_id))
         (fault,) = survived(done)["faults"]
         assert "cut" in fault["effect"]
-        assert 0 < fault["redelivered_seconds"] < 8
+        # A worker that is cut off between two chunks holds none.
+        assert not fault["chunks_held"] or 0 < fault["redelivered_seconds"] < 8
 
 
 @pytest.mark.parametrize("fault", ["kill-broker at=5% duration=1s", "restart-broker at=20% duration=500ms"])

@@ -32,7 +32,10 @@ def ttgctl(capfd):
 
 def test_a_bundle_that_can_not_be_written(ttgctl, tmp_path):
     out = tmp_path / "nowhere" / "r.tar.gz"
-    assert ttgctl("export", "r", "--out", str(out)) == (2, f"error: {out}: No such file or directory\n")
+    assert ttgctl("export", "r", "--out", str(out)) == (
+        2,
+        f"error: {out}: there is no folder {out.parent}; make it first\n",
+    )
 
 
 def test_events_that_are_damaged(ttgctl, folder):

@@ -19,11 +19,13 @@ def export(
     from ttgctl.cli.known_run import KnownRun
     from ttgctl.cli.status import say
     from ttgctl.core.bundle import write_bundle
+    from ttgctl.core.out_file import check_writable
     from ttgctl.core.ports import SubstrateError
     from ttgctl.domain.run import RunSpec
 
     known = KnownRun.find(run)
     target = out or Path(f"{known.spec.run_id}.tar.gz")
+    check_writable(target)
     texts: dict[str, str] = {}
     with closing(known.substrate()) as substrate:
 

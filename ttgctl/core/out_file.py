@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,20 @@ from pathlib import Path
 
 class OutFileError(Exception):
     """A file can't be written where it shall go; says where, why and, if known, what to do."""
+
+
+def check_writable(path: Path) -> None:
+    """Raises :class:`OutFileError` for a folder, or a file in one that is not there or is read-only.
+
+    Meant for before the work whose outcome goes there: it would be a pity after it.
+    """
+    if path.is_dir():
+        raise OutFileError(f"{path} is a folder; name a file in it")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise OutFileError(f"{path}: there is no folder {folder}; make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutFileError(f"{path}: no permission to write in {folder}")
 
 
 @contextmanager

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from ttgctl.core.out_file import OutFileError, whole_file
+from ttgctl.core.out_file import OutFileError, check_writable, whole_file
 
 
 class _Missing:
@@ -48,19 +47,10 @@ Rows = Callable[[], Iterable[Row]]
 
 
 def check_out_path(path: Path) -> None:
-    """Raises :class:`OutFileError` for a path that :func:`write_results` could not write to.
-
-    Meant for before the run: it would be a pity after it.
-    """
+    """Raises :class:`OutFileError` for a path that :func:`write_results` could not write to."""
     if path.suffix.lower() not in _WRITERS:
         raise OutFileError(f"{path}: expected a file with one of the endings {', '.join(_WRITERS)}")
-    if path.is_dir():
-        raise OutFileError(f"{path} is a folder; name a file in it")
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise OutFileError(f"{path}: there is no folder {folder}; make it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutFileError(f"{path}: no permission to write in {folder}")
+    check_writable(path)
     if path.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise OutFileError(
             f"{path}: Parquet needs pyarrow; take .csv or .jsonl, or run: pip install 'ttgctl[parquet]'"

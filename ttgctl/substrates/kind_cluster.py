@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Final
 
 import docker
@@ -52,7 +54,10 @@ class KindCluster:
     def nodes(self) -> list[Container]:
         """The containers that are this cluster's nodes, control planes first, stopped ones too."""
         with engine.translated(f"the nodes of cluster {self.name} can't be listed"):
-            found = self.engine.containers.list(all=True, filters={"label": f"{CLUSTER_LABEL}={self.name}"})
+            # One that is being made or removed at this moment may be gone at the second look.
+            found = self.engine.containers.list(
+                all=True, filters={"label": f"{CLUSTER_LABEL}={self.name}"}, ignore_removed=True
+            )
         nodes = [node for node in found if node.labels.get(ROLE_LABEL) in ("control-plane", "worker")]
         return sorted(nodes, key=lambda node: (node.labels[ROLE_LABEL], node.name))
 
@@ -81,8 +86,9 @@ class KindCluster:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One command at a time creates, starts or fills the cluster; others wait here."""
-        with (state_folder() / f"kind-{self.name}.lock").open("w") as lock:
+        """One command of this user at a time creates, starts or fills the cluster; others wait here."""
+        # Not under the state directory: the cluster is the machine's, whichever directory a command uses.
+        with (Path(gettempdir()) / f"ttgctl-{os.getuid()}-kind-{self.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
