@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from ttg_worker.brokers.base import Recorded
 
-TICK_SECONDS: Final = 0.02
+TICK_SECONDS: Final = 0.01
 T = TypeVar("T")
 
 
