@@ -57,6 +57,8 @@ def test_a_cluster_is_made_used_and_started_again(on_kind, demo, new_name, docke
     blind = on_kind("cleanup", first, "--dry-run")
     assert blind.code == 4
     assert "docker start" in blind.err
+    seen = {line["check"]: line for line in on_kind("doctor", "--cluster", CLUSTER, "-o", "json").verdict}
+    assert seen["cluster"]["detail"] == f"{CLUSTER} is stopped; a run starts it"
     again = on_kind(*demo(name=new_name("again"), **tiny), within_seconds=RUN_SECONDS)
     assert again.code == 0, again.err
     assert again.verdict["lossless"] is True
