@@ -78,3 +78,14 @@ def test_what_nobody_foresaw_is_a_bug_with_its_traceback(ttgctl, monkeypatch):
     assert code == 1
     assert "RuntimeError: boom" in said
     assert said.endswith("error: this is a bug in ttgctl; the lines above say where\n")
+
+
+@pytest.mark.parametrize("command", [["runs"], ["cleanup", "--all", "--dry-run", "--substrate", "local"]])
+def test_a_damaged_run_hides_no_other(ttgctl, folder, command):
+    damaged = run_folder("damaged")
+    damaged.write_spec(SPEC)
+    damaged.run_json.write_text("{}")
+    code, said = ttgctl(*command)
+    assert code == 0
+    assert said.startswith(f"passed over: {damaged.run_json}: ")
+    assert said.count("\n") == 1

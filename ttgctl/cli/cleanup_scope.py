@@ -12,7 +12,7 @@ from ttgctl.cli.status import say
 from ttgctl.core.cleanup import Keeper
 from ttgctl.core.external_queues import ExternalQueues
 from ttgctl.core.ports import OwnedResource
-from ttgctl.core.run_folder import RunFolder, find_run, list_runs
+from ttgctl.core.run_folder import RunFolder, find_run, readable_runs
 from ttgctl.domain.run import Placement
 from ttgctl.substrates import open_substrate
 
@@ -32,8 +32,11 @@ def scope(run_id: str | None, *, all_runs: bool, only: str, wanted: Placement) -
     Without a run, and not for all, the newest run is meant. For all, a place that was ``wanted``
     by its name is the only one, whether a run of this machine was there or not.
     """
-    folders = list_runs() if all_runs else [find_run(run_id)]
-    found = [(folder, folder.read_spec()) for folder in folders]
+    if all_runs:
+        found = readable_runs(said=say)
+    else:
+        folder = find_run(run_id)
+        found = [(folder, folder.read_spec())]
     places = {_place(spec.substrate, spec.placement): spec.placement for _, spec in found}
     # What runs left on this machine is found without their folders.
     if all_runs:
@@ -44,7 +47,7 @@ def scope(run_id: str | None, *, all_runs: bool, only: str, wanted: Placement) -
     elif only != "auto":
         used = {place: placement for place, placement in places.items() if place[0] == only}
         places = used or {_place(only, wanted): wanted}
-    wanted_run = None if all_runs else folders[0].run_id
+    wanted_run = None if all_runs else found[0][0].run_id
     with ExitStack() as stack:
         targets = []
         for (name, *_), placement in places.items():

@@ -69,7 +69,8 @@ def conduct(
             say(f"{interrupted.reason}. {_how_to_go_on(spec)}")
             return ExitCode.TIMED_OUT
         if common.keep or verdict.exit_code is not ExitCode.LOSSLESS:
-            say(f"broker and queues are kept; remove them with: ttgctl cleanup {spec.run_id}")
+            kept = "broker and queues are" if spec.has_queue else "its shares are"
+            say(f"{kept} kept; remove them with: ttgctl cleanup {spec.run_id}")
         else:
             remove_run(spec, substrate)
     return verdict.exit_code

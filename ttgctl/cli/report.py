@@ -32,7 +32,7 @@ def report(
 
     from ttgctl.cli.report_option import checked_format
     from ttgctl.cli.status import say
-    from ttgctl.core.run_folder import find_run, list_runs
+    from ttgctl.core.run_folder import find_run, readable_runs
     from ttgctl.core.run_record import read_record
     from ttgctl.domain.run import SpecError
     from ttgctl.ui import formats
@@ -47,7 +47,8 @@ def report(
     if runs:
         records = [read_record(find_run(run)) for run in dict.fromkeys(runs)]
     elif several:
-        records = [record for folder in list_runs() if (record := read_record(folder)).verdict is not None]
+        found = [read_record(folder) for folder, _ in readable_runs(said=say)]
+        records = [record for record in found if record.verdict is not None]
     else:
         records = [read_record(find_run(None))]
     records.sort(key=lambda record: record.started_at)

@@ -9,12 +9,13 @@ def runs(output: options.TableOutputOption = options.TableOutput.text) -> int:
     import sys
     import time
 
-    from ttgctl.core.run_folder import list_runs
+    from ttgctl.cli.status import say
+    from ttgctl.core.run_folder import readable_runs
     from ttgctl.core.run_history import summary
     from ttgctl.ui.tables import RunRow, runs_json, runs_table
 
     rows = []
-    for folder in list_runs():
+    for folder, _ in readable_runs(said=say):
         seen = summary(folder)
         rows.append(
             RunRow(

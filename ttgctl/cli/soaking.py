@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import yaml
 
+from ttgctl.cli.options import RunBackendName
 from ttgctl.cli.run_options import RunOptions
 from ttgctl.cli.start import Work, fit_substrate, specify
 from ttgctl.core.run_folder import run_folder
@@ -28,6 +29,8 @@ class Soak:
     def __init__(self, common: RunOptions, work: Work, *, kinds: str | None) -> None:
         if common.fault or common.faults or common.fault_demo:
             raise SpecError("soak draws its own faults; narrow them with --kinds")
+        if common.backend is RunBackendName.static:
+            raise SpecError("--backend static: fixed shares lose what a fault takes; soak rabbitmq or redis")
         self._common = common
         self._work = work
         self._name = common.name or f"soak-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ttg_worker.brokers import backend_of, open_broker
 from ttg_worker.errors import BrokerError
+from ttgctl.cli.options import BackendName
 from ttgctl.cli.run_options import RunOptions
 from ttgctl.cli.status import say
 from ttgctl.core.fault_plan_file import read_fault_plan
@@ -102,8 +103,6 @@ def _choose_backend(common: RunOptions, substrate: str) -> str:
         backend = _backend_of(common.broker_url)
         if asked not in (None, backend):
             raise SpecError(f"--backend {asked}, but --broker-url is one of {backend}; leave one out")
-        if backend not in ("rabbitmq", "redis"):
-            raise SpecError(f"--broker-url of {backend}: expected amqp://… or redis://…")
         return backend
     if asked is not None:
         return asked
@@ -121,10 +120,11 @@ def _choose_backend(common: RunOptions, substrate: str) -> str:
 def _backend_of(url: str) -> str:
     try:
         backend = backend_of(url)
-    except BrokerError as error:
-        raise SpecError(f"--broker-url: {error}") from None
-    if backend == "memory":
-        raise SpecError("--broker-url: workers can't reach a broker in this process's memory")
+    except BrokerError:
+        backend = ""
+    # Those in memory and in files are no brokers that were there before, and reach no other machine.
+    if backend not in tuple(BackendName):
+        raise SpecError("--broker-url: expected amqp://…, amqps://…, redis://… or rediss://…")
     return backend
 
 
@@ -153,7 +153,8 @@ def fit_substrate(spec: RunSpec, *, broker_url: str | None) -> Substrate:
     substrate = open_substrate(spec.substrate, spec.placement, backend=spec.backend, broker_url=broker_url)
     failed = [problem for problem in substrate.preflight() if problem.status == "fail"]
     if failed:
-        raise MissingRequirement("\n       ".join(f"{p.check}: {p.detail}. {p.fix}" for p in failed))
+        lines = [f"{p.check}: {p.detail.rstrip('.')}; {p.fix}" for p in failed]
+        raise MissingRequirement("\n       ".join(lines))
     return substrate
 
 

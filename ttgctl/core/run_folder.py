@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -93,6 +94,17 @@ def list_runs() -> list[RunFolder]:
         if folder.run_json.is_file():
             with_time.append((folder.run_json.stat().st_mtime_ns, folder))
     return [folder for _, folder in sorted(with_time, key=lambda pair: pair[0], reverse=True)]
+
+
+def readable_runs(*, said: Callable[[str], None]) -> list[tuple[RunFolder, RunSpec]]:
+    """All runs of this machine, newest first; those that are damaged are told of and passed over."""
+    found = []
+    for folder in list_runs():
+        try:
+            found.append((folder, folder.read_spec()))
+        except DamagedRun as error:
+            said(f"passed over: {error}")
+    return found
 
 
 def find_run(run_id: str | None) -> RunFolder:

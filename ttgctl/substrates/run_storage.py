@@ -7,15 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ttgctl.core.ports import OwnedResource
-from ttgctl.core.run_folder import list_runs
+from ttgctl.core.run_folder import readable_runs
 from ttgctl.domain.run import RunSpec
 
 
 def stored(run_id: str | None, *, belongs: Callable[[RunSpec], bool]) -> list[OwnedResource]:
     """The folders of one run or of all, of those to whose substrate they belong."""
     found = []
-    for folder in list_runs():
-        if run_id in (None, folder.run_id) and folder.local.is_dir() and belongs(folder.read_spec()):
+    # Whoever asks for all runs has told of the damaged ones.
+    for folder, spec in readable_runs(said=lambda line: None):
+        if run_id in (None, folder.run_id) and folder.local.is_dir() and belongs(spec):
             found.append(
                 OwnedResource(
                     kind="folder",

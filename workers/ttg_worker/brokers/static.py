@@ -21,11 +21,12 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 import msgspec
 
 from ttg_worker import wire
+from ttg_worker.brokers.attempts import retried
 from ttg_worker.brokers.base import Delivery, DeliveryOptions, QueueCounts, Recorded, Unreadable
 from ttg_worker.brokers.static_files import LineFile, StaticFiles
 from ttg_worker.brokers.tail import TICK_SECONDS, tail
 from ttg_worker.errors import BrokerError
-from ttg_worker.wire import Chunk, ChunkResult, DeadLetter, Failure, WorkerBeat
+from ttg_worker.wire import Chunk, ChunkResult, DeadLetter, WorkerBeat
 
 BATCH: Final = 1000
 T = TypeVar("T")
@@ -185,9 +186,7 @@ class StaticConsumer:
         self._in_hand = ()
 
     def retry(self, delivery: Delivery, *, reason: str) -> None:
-        chunk = delivery.chunk
-        failure = Failure(delivery.attempt, self._worker_id, reason, time.time())
-        again = msgspec.structs.replace(chunk, retries=chunk.retries + 1, history=(*chunk.history, failure))
+        again = retried(delivery, worker_id=self._worker_id, reason=reason)
         self._again.append((time.monotonic() + self._retry_delay_seconds, again))
         self._in_hand = ()
 
