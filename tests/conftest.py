@@ -55,13 +55,6 @@ def kill_and_wait(owned: Sequence[OwnedProcess]) -> None:
     wait_until(lambda: not any(processes.alive(process) for process in owned))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # One process has the cluster to itself, in which a test may stop nodes; the others do the rest.
-    for item in items:
-        if item.get_closest_marker("cluster") is not None:
-            item.add_marker(pytest.mark.xdist_group("cluster"))
-
-
 @pytest.fixture(scope="session")
 def until() -> Callable[..., Any]:
     return wait_until

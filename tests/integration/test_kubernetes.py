@@ -29,7 +29,7 @@ from ttgctl.substrates.kind_cluster import POOL
 from ttgctl.substrates.kubernetes import KubernetesSubstrate
 from ttgctl.substrates.polling import until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("cluster"), pytest.mark.timeout(300)]
 
 CLUSTER = "ttg-sandbox"
 
