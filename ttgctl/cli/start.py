@@ -8,6 +8,7 @@ import time
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ttg_worker.brokers import backend_of, open_broker
 from ttg_worker.errors import BrokerError
@@ -124,7 +125,8 @@ def _backend_of(url: str) -> str:
         backend = ""
     # Those in memory and in files are no brokers that were there before, and reach no other machine.
     if backend not in tuple(BackendName):
-        raise SpecError("--broker-url: expected amqp://…, amqps://…, redis://… or rediss://…")
+        scheme = urlsplit(url).scheme
+        raise SpecError(f"--broker-url {scheme}://…: expected amqp://…, amqps://…, redis://… or rediss://…")
     return backend
 
 
