@@ -40,6 +40,9 @@ class PlainView:
                 self._phase_detail = event.detail
                 self._say(event.at, f"{event.name}: {event.detail or 'started'}")
             case Phase():
+                # What was seen before the workers were stopped comes before the word that they are.
+                if event.name == "stop":
+                    self._flush()
                 detail = event.detail if event.detail != self._phase_detail else ""
                 done = f"{event.name}: done in {formats.duration(event.seconds or 0.0)}"
                 self._say(event.at, f"{done}, {detail}" if detail else done)

@@ -104,7 +104,7 @@ def loss(cell: Cell) -> str:
     if cell.dead_lettered:
         parts.append(f"{cell.dead_lettered:,} given up")
     if cell.incomplete:
-        parts.append(f"{cell.incomplete:,} of {cell.runs:,} runs never completed")
+        parts.append(f"{cell.incomplete:,} of {formats.counted(cell.runs, 'run')} never completed")
     return ", ".join(parts) or ("none" if cell.lossless == cell.runs else "not proven")
 
 

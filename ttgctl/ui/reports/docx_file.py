@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from itertools import zip_longest
 from typing import Any, Final
 
 from ttgctl.core.ports import MissingRequirement
@@ -43,8 +45,11 @@ def to_docx(document: Document) -> bytes:
         facts.add_run(value)
     for section in document.sections:
         file.add_heading(section.title, level=1)
-        for block in section.blocks:
+        for block, following in zip_longest(section.blocks, section.blocks[1:]):
             _add(file, block)
+            if isinstance(block, Paragraph) and isinstance(following, Grid):
+                # What a table is about stays with it.
+                file.paragraphs[-1].paragraph_format.keep_with_next = True
     buffer = io.BytesIO()
     file.save(buffer)
     return buffer.getvalue()
@@ -159,7 +164,8 @@ def _widths(grid: Grid) -> list[float]:
     least, wanted = [], []
     for index, header in enumerate(grid.headers):
         cells = [header, *(row[index] for row in grid.rows)]
-        longest_word = max((len(word) for cell in cells for word in cell.split()), default=1)
+        # Word goes on with the next line after a hyphen too.
+        longest_word = max((len(word) for cell in cells for word in re.split(r"\s+|(?<=-)", cell)), default=1)
         least.append(0.5 + 0.21 * max(4, min(longest_word, 30)))
         wanted.append(0.5 + 0.21 * max(4, min(60, max(len(cell) for cell in cells))))
     room = _TEXT_WIDTH_CM - sum(least)

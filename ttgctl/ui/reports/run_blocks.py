@@ -126,7 +126,8 @@ def workers_picture(record: RunRecord) -> BarPicture:
     return BarPicture(
         title="Chunks per worker",
         unit="chunks",
-        labels=list(record.chunks_by_worker),
+        # A pod's name begins with its run's, which all of them share.
+        labels=[worker.removeprefix(f"ttg-{record.spec.run_id}-") for worker in record.chunks_by_worker],
         groups={"": list(record.chunks_by_worker.values())},
     )
 

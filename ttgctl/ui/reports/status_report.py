@@ -131,8 +131,8 @@ def _deliverables(judged: Sequence[RunRecord]) -> Grid:
         lossless = sum(verdict.lossless for verdict in verdicts)
         return f"{formats.counted(len(verdicts), 'run')}, {lossless:,} lossless"
 
-    def total(number: int, what: str) -> str:
-        return f"{number:,} {what}" if number else _NOT_SHOWN
+    def total(number: int, what: str, then: str = "") -> str:
+        return f"{formats.counted(number, what)}{then}" if number else _NOT_SHOWN
 
     verdicts = _verdicts(judged)
     faults = Counter(
@@ -153,18 +153,22 @@ def _deliverables(judged: Sequence[RunRecord]) -> Grid:
         (
             "M3",
             "Redelivery after a crash",
-            total(sum(v.chunks.recovered for v in verdicts), "chunks recovered"),
+            total(sum(v.chunks.recovered for v in verdicts), "chunk", " recovered"),
         ),
-        ("M3", "Retry of failed attempts", total(sum(v.chunks.retried for v in verdicts), "retries")),
+        (
+            "M3",
+            "Retry of failed attempts",
+            total(sum(v.chunks.retried for v in verdicts), "failed attempt", " tried again"),
+        ),
         (
             "M3",
             "Dead letters kept with their reason",
-            total(sum(v.chunks.dead_lettered for v in verdicts), "dead letters"),
+            total(sum(v.chunks.dead_lettered for v in verdicts), "dead letter"),
         ),
         (
             "M3",
             "A check that can fail (acks before computing, or fixed shares)",
-            total(sum(not v.lossless for v in verdicts), "runs judged not lossless"),
+            total(sum(not v.lossless for v in verdicts), "run", " judged not lossless"),
         ),
     ]
     return Grid(("Milestone", "Deliverable", "Shown by"), rows)
@@ -238,11 +242,11 @@ def _pictures(judged: Sequence[RunRecord], cells: list[Cell]) -> list[Block]:
                 },
             )
         )
-    for record in [r for _, r in newest if r.faulted and r.chunks_by_worker][:3]:
-        picture, spec = blocks.workers_picture(record), record.spec
+    for cell, record in [(c, r) for c, r in newest if r.faulted and r.chunks_by_worker][:3]:
+        picture = blocks.workers_picture(record)
         found.append(
             BarPicture(
-                title=f"{picture.title}: {spec.backend} on {spec.substrate}, {spec.run_id}",
+                title=f"{picture.title}: {cell.name}",
                 unit=picture.unit,
                 labels=picture.labels,
                 groups=picture.groups,
