@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from ttgctl.cli.options import RunBackendName
 from ttgctl.cli.run_options import RunOptions
-from ttgctl.cli.start import Work, fit_substrate, specify
+from ttgctl.cli.start import Work, fit_substrate, made_up_series, specify
 from ttgctl.core.ports import MissingRequirement
 from ttgctl.core.run_record import RunRecord
 from ttgctl.domain.run import RunSpec, SpecError
@@ -32,7 +31,7 @@ class Matrix:
         self._work = work
         self._backends = list(dict.fromkeys(backends))
         self._repeat = repeat
-        self._name = common.name or f"cmp-{time.strftime('%Y%m%d-%H%M%S')}"
+        self._name = common.name or made_up_series("cmp")
 
     @property
     def total(self) -> int:

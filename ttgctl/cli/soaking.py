@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -11,7 +10,7 @@ import yaml
 
 from ttgctl.cli.options import RunBackendName
 from ttgctl.cli.run_options import RunOptions
-from ttgctl.cli.start import Work, fit_substrate, specify
+from ttgctl.cli.start import Work, fit_substrate, made_up_series, specify
 from ttgctl.core.run_folder import run_folder
 from ttgctl.domain.random_plan import SURVIVABLE, random_plan
 from ttgctl.domain.run import RunSpec, SpecError
@@ -33,7 +32,7 @@ class Soak:
             raise SpecError("--backend static: fixed shares lose what a fault takes; soak rabbitmq or redis")
         self._common = common
         self._work = work
-        self._name = common.name or f"soak-{time.strftime('%Y%m%d-%H%M%S')}"
+        self._name = common.name or made_up_series("soak")
         first = self._spec(common.seed, ())
         # Chosen once: later runs must not end up elsewhere.
         self.where = f"{first.backend} on {first.substrate}"

@@ -90,6 +90,11 @@ def made_up_name(kind: str) -> str:
     return f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
+def made_up_series(kind: str) -> str:
+    """The same for several runs that add to it what each of them is."""
+    return f"{kind}-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
 def _fault_texts(common: RunOptions) -> tuple[str, ...]:
     texts = [FAULT_DEMO] if common.fault_demo else []
     parsed = [parse_fault(text) for text in [*texts, *(common.fault or [])]]
