@@ -10,10 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ttg_worker.simulated_faults import Picks
-from ttgctl.domain.fault_schedule import occurrences, picked_chunks, schedule, victim_order
+from ttgctl.domain.fault_schedule import Occurrence, occurrences, picked_chunks, victim_order
 from ttgctl.domain.faults import (
     CHUNKS,
     KEYS_OF,
+    FaultPlan,
     FaultPlanError,
     FaultSpec,
     parse_fault,
@@ -147,6 +148,15 @@ TIMED = st.sampled_from(
         "kill-broker",
     ]
 )
+
+
+def schedule(plan: FaultPlan, *, seed: int, most: int = 10) -> list[Occurrence]:
+    """At most ``most`` times of each fault of the plan."""
+    return [
+        occurrence
+        for index, spec in enumerate(plan.faults)
+        for occurrence in itertools.islice(occurrences(spec, index=index, seed=seed), most)
+    ]
 
 
 @given(st.lists(TIMED, min_size=1, max_size=4), st.integers(0, 2**64))

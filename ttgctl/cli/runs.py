@@ -15,8 +15,8 @@ def runs(output: options.TableOutputOption = options.TableOutput.text) -> int:
     from ttgctl.ui.tables import RunRow, runs_json, runs_table
 
     rows = []
-    for folder, _ in readable_runs(said=say):
-        seen = summary(folder)
+    for folder, spec in readable_runs(said=say):
+        seen = summary(folder, spec)
         rows.append(
             RunRow(
                 run_id=seen.spec.run_id,

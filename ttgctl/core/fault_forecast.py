@@ -9,7 +9,7 @@ from itertools import islice
 from ttgctl.core.fault_acts import BROKER_KINDS
 from ttgctl.core.fault_chunks import victim_words
 from ttgctl.core.ports import Substrate, SubstrateError, WorkerStatus
-from ttgctl.domain.fault_schedule import Occurrence, occurrences, victim_order
+from ttgctl.domain.fault_schedule import Occurrence, by_number, occurrences, victim_order
 from ttgctl.domain.faults import FaultSpec, parse_plan
 from ttgctl.domain.run import RunSpec
 
@@ -74,7 +74,7 @@ def _victims(occurrence: Occurrence, spec: RunSpec, workers: Sequence[WorkerStat
     fault = occurrence.spec
     if fault.kind in BROKER_KINDS:
         return "the broker"
-    there = sorted((w.worker_id for w in workers), key=lambda name: (len(name), name))
+    there = sorted((w.worker_id for w in workers), key=by_number)
     names = dict(enumerate(there or (f"worker {n}" for n in range(1, spec.workers + 1)), 1))
     order = [names[n] for n in victim_order(occurrence, names, seed=spec.seed)]
     wanted = min(len(order), fault.how_many(spec.workers))

@@ -16,7 +16,7 @@ from ttgctl.core.fault_injection import AGAIN_SECONDS, Injection
 from ttgctl.core.fault_proof import Claims
 from ttgctl.core.ports import Clock, Substrate, SubstrateError, WorkerStatus
 from ttgctl.core.run_view import RunView
-from ttgctl.domain.fault_schedule import Occurrence, occurrences, victim_order
+from ttgctl.domain.fault_schedule import Occurrence, by_number, occurrences, victim_order
 from ttgctl.domain.faults import FaultPlan
 from ttgctl.domain.run import RunSpec
 from ttgctl.domain.verdict import FaultRecord
@@ -118,7 +118,7 @@ class FaultInjector:
     def tick(self, view: RunView) -> list[FaultRecord]:
         """Injects what is due and takes in what the view shows; returns records that changed."""
         self._first_delivery_at = view.first_delivery_at
-        for worker_id in sorted({w.worker_id for w in view.workers} - self._ordinals.keys(), key=_by_number):
+        for worker_id in sorted({w.worker_id for w in view.workers} - self._ordinals.keys(), key=by_number):
             self._ordinals[worker_id] = len(self._ordinals) + 1
         for injection in self._injections:
             injection.tick(view)
@@ -289,11 +289,6 @@ def _undone(earlier: FaultRecord) -> FaultRecord:
 
 def _key(occurrence: Occurrence) -> tuple[int, int]:
     return occurrence.index, occurrence.number
-
-
-def _by_number(worker_id: str) -> tuple[int, str]:
-    """``worker-10`` after ``worker-9``."""
-    return len(worker_id), worker_id
 
 
 def _workers_on(node: str, view: RunView) -> frozenset[str]:

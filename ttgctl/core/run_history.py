@@ -31,9 +31,8 @@ class RunSummary:
     seconds: float | None
 
 
-def summary(folder: RunFolder) -> RunSummary:
+def summary(folder: RunFolder, spec: RunSpec) -> RunSummary:
     """Reads the end of the run's events only, so that a long history lists quickly."""
-    spec = folder.read_spec()
     accounted: int | None = None
     verdict = None
     state = "running" if is_taken(folder.lock) else "abandoned"

@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ttgctl.domain.faults import FaultPlan, FaultSpec, plain_number
+from ttgctl.domain.faults import FaultSpec, plain_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +44,9 @@ def occurrences(spec: FaultSpec, *, index: int, seed: int) -> Iterator[Occurrenc
             return
 
 
-def schedule(plan: FaultPlan, *, seed: int, most: int = 10) -> list[Occurrence]:
-    """What a plan comes to: at most ``most`` times of each fault that happens at a moment."""
-    return [
-        occurrence
-        for index, spec in enumerate(plan.faults)
-        if spec.timed
-        for occurrence in itertools.islice(occurrences(spec, index=index, seed=seed), most)
-    ]
+def by_number(worker_id: str) -> tuple[int, str]:
+    """Sorts workers as they came: ``worker-10`` after ``worker-9``."""
+    return len(worker_id), worker_id
 
 
 def victim_order(occurrence: Occurrence, ordinals: Iterable[int], *, seed: int) -> list[int]:

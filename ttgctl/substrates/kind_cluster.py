@@ -276,8 +276,9 @@ class KindCluster:
     def _published(self) -> dict[int, list[int]]:
         """Container port to the host ports of 127.0.0.1 behind which it answers now."""
         found: dict[int, list[int]] = {}
-        for node in self.nodes():
-            if node.labels[ROLE_LABEL] != "control-plane" and len(self.nodes()) > 1:
+        nodes = self.nodes()
+        for node in nodes:
+            if node.labels[ROLE_LABEL] != "control-plane" and len(nodes) > 1:
                 continue
             ports = node.attrs["NetworkSettings"]["Ports"] or {}
             for key, bindings in ports.items():

@@ -66,6 +66,8 @@ class KubernetesSubstrate:
         self._workers_applied: set[tuple[str, int]] = set()
         # Worker pods of each run as they were seen last.
         self._seen: dict[str, list[dict[str, Any]]] = {}
+        # Uids of those that were told their name, also where this user may not tell them.
+        self._named: set[str] = set()
         # Pods that went with their controller; deleting one of them afterwards did delete it.
         self._taken_along: set[str] = set()
         # What carries the shares of each run that has fixed ones.
@@ -356,6 +358,8 @@ class KubernetesSubstrate:
             if labels.WORKER_LABEL in pod["metadata"]["labels"] or pods.is_leaving(pod):
                 continue
             name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+            if uid in self._named:
+                continue
             body = {"metadata": {"uid": uid, "labels": {labels.WORKER_LABEL: name}}}
             try:
                 self._api.patch("Pod", name, self.namespace, body)
@@ -363,6 +367,7 @@ class KubernetesSubstrate:
                 # Gone meanwhile, or this user may not; the label is for people, no work hangs on it.
                 if error.status not in (403, 404, 409, 422):
                     raise
+            self._named.add(uid)
 
     def _carry_shares(self, run_id: str) -> None:
         relay, seen = self._relays.get(run_id), self._seen.get(run_id)

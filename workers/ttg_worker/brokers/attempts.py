@@ -1,4 +1,4 @@
-"""A chunk on its way to another attempt: what it takes along of those before."""
+"""A chunk after an attempt that failed: what it takes along to the next one, or into the DLQ."""
 
 from __future__ import annotations
 
@@ -16,6 +16,19 @@ def retried(delivery: Delivery, *, worker_id: str, reason: str) -> Chunk:
     chunk = delivery.chunk
     failure = Failure(delivery.attempt, worker_id, reason, time.time())
     return msgspec.structs.replace(chunk, retries=chunk.retries + 1, history=(*chunk.history, failure))
+
+
+def given_up(delivery: Delivery, *, worker_id: str, reason: str) -> DeadLetter:
+    """The dead letter of a chunk whose last attempt failed."""
+    return DeadLetter(
+        run_id=delivery.chunk.run_id,
+        cause="failed",
+        detail=reason,
+        attempt=delivery.attempt,
+        worker_id=worker_id,
+        at=time.time(),
+        chunk=delivery.chunk,
+    )
 
 
 def replayed(letter: Recorded[DeadLetter]) -> Chunk:

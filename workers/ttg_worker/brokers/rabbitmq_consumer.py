@@ -13,7 +13,7 @@ import pika
 import pika.exceptions
 
 from ttg_worker import wire
-from ttg_worker.brokers.attempts import retried
+from ttg_worker.brokers.attempts import given_up, retried
 from ttg_worker.brokers.base import Delivery
 from ttg_worker.brokers.rabbitmq_confirms import PERSISTENT, PERSISTENT_DEAD_LETTER, Confirms, Outgoing
 from ttg_worker.brokers.rabbitmq_connection import Endpoint
@@ -118,15 +118,7 @@ class RabbitMQConsumer:
         self._send(Outgoing(self._queues.retry, wire.encode(again), PERSISTENT, delivery.token))
 
     def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
-        letter = DeadLetter(
-            run_id=self._queues.run_id,
-            cause="failed",
-            detail=reason,
-            attempt=delivery.attempt,
-            worker_id=self._worker_id,
-            at=time.time(),
-            chunk=delivery.chunk,
-        )
+        letter = given_up(delivery, worker_id=self._worker_id, reason=reason)
         self._send(Outgoing(self._queues.dlq, wire.encode(letter), PERSISTENT_DEAD_LETTER, delivery.token))
 
     def flush(self, *, timeout_seconds: float) -> bool:

@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 import msgspec
 
 from ttg_worker import wire
-from ttg_worker.brokers.attempts import retried
+from ttg_worker.brokers.attempts import given_up, retried
 from ttg_worker.brokers.base import Delivery, DeliveryOptions, QueueCounts, Recorded, Unreadable
 from ttg_worker.brokers.static_files import LineFile, StaticFiles
 from ttg_worker.brokers.tail import TICK_SECONDS, tail
@@ -191,15 +191,7 @@ class StaticConsumer:
         self._in_hand = ()
 
     def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
-        letter = DeadLetter(
-            run_id=self._run_id,
-            cause="failed",
-            detail=reason,
-            attempt=delivery.attempt,
-            worker_id=self._worker_id,
-            at=time.time(),
-            chunk=delivery.chunk,
-        )
+        letter = given_up(delivery, worker_id=self._worker_id, reason=reason)
         self._files.dead_letters.append([wire.encode(letter)])
         self._in_hand = ()
 
