@@ -83,13 +83,14 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def cluster(kind_possible: None, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    """Up, with the workers' image in its nodes, so that no test waits for that by surprise."""
+    """Up, with the images of workers and brokers in its nodes: a run by --context loads none there."""
     folder = tmp_path_factory.mktemp("cluster")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(folder))
-        substrate = KindSubstrate(cluster=CLUSTER, namespace="default")
-        substrate.ensure(lambda line: print(line, file=sys.stderr))
-        substrate.close()
+        for backend in BACKENDS:
+            substrate = KindSubstrate(cluster=CLUSTER, namespace="default", backend=backend)
+            substrate.ensure(lambda line: print(line, file=sys.stderr))
+            substrate.close()
     return Cluster(CLUSTER, folder)
 
 
