@@ -61,6 +61,11 @@ def cluster(kind_possible: None, state: None) -> Iterator[KindSubstrate]:
     """One namespace for all tests that make objects, removed with all that ttgctl made in it."""
     substrate = KindSubstrate(cluster=CLUSTER, namespace=f"ttg-it-{secrets.token_hex(2)}")
     substrate.ensure(say)
+    # A substrate by its context alone loads no images.
+    for backend in manifests.BROKER_IMAGES:
+        loader = KindSubstrate(cluster=CLUSTER, namespace="default", backend=backend)
+        loader.ensure(say)
+        loader.close()
     yield substrate
     removal = remove(substrate, substrate.owned())
     substrate.close()
