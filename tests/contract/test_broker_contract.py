@@ -15,7 +15,7 @@ import pytest
 
 from ttg_worker.brokers.base import Recorded
 from ttg_worker.errors import BrokerError, BrokerUnavailable
-from ttg_worker.wire import Chunk, ChunkResult, DeadLetter, WorkerBeat, digest, encode, printable
+from ttg_worker.wire import Chunk, ChunkResult, DeadLetter, Heartbeat, digest, encode, printable
 
 # The longest that anything here may take on a busy machine; nothing waits for it when all is well.
 SOON_SECONDS = 15.0
@@ -274,28 +274,28 @@ class TestObservers:
         broker = stage.broker()
         consumers = {name: stage.consumer(name) for name in ("w0", "w1", "w2")}
 
-        def beats(done: int) -> None:
+        def heartbeats(done: int) -> None:
             for name, consumer in consumers.items():
-                consumer.beat(
-                    WorkerBeat(stage.run_id, name, "busy", 7, (7, 8), done, 0, started_at=1.0, at=time.time())
+                consumer.heartbeat(
+                    Heartbeat(stage.run_id, name, "busy", 7, (7, 8), done, 0, started_at=1.0, at=time.time())
                 )
 
-        beats(1)
+        heartbeats(1)
         observer = broker.observer(stage.run_id)
         sent = 1
 
         def all_heard() -> bool:
             nonlocal sent
             sent += 1
-            beats(sent)  # as a worker does, again and again
+            heartbeats(sent)  # as a worker does, again and again
             time.sleep(0.1)
-            return {beat.worker_id for beat in observer.beats()} == {"w0", "w1", "w2"}
+            return {heartbeat.worker_id for heartbeat in observer.heartbeats()} == {"w0", "w1", "w2"}
 
         until(all_heard)
         sent += 1
-        beats(sent)
-        until(lambda: [beat.done for beat in observer.beats()] == [sent] * 3)
-        assert {beat.held for beat in observer.beats()} == {(7, 8)}
+        heartbeats(sent)
+        until(lambda: [heartbeat.done for heartbeat in observer.heartbeats()] == [sent] * 3)
+        assert {heartbeat.held for heartbeat in observer.heartbeats()} == {(7, 8)}
         observer.close()
 
 
@@ -583,7 +583,7 @@ class TestCrashes:
                 break
         assert len(said) == 1
         stage.mend(consumer)
-        assert consumer.beat is not None
+        assert consumer.heartbeat is not None
         drain(consumer, 4)
         until(lambda: len(said) >= 2)
         assert not any("@" in message or "password" in message for message in said)

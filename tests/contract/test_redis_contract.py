@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from ttg_worker.brokers.base import QueueCounts, Unreadable
-from ttg_worker.brokers.redis_connection import Keys
+from ttg_worker.brokers.redis.connection import Keys
 from ttg_worker.wire import Chunk, ChunkResult, digest
 
 pytestmark = pytest.mark.server

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ttgctl.substrates.kind import KindSubstrate
+from ttgctl.substrates.kind.substrate import KindSubstrate
 
 CLUSTER = "ttg-sandbox"
 BACKENDS = ("rabbitmq", "redis")

@@ -14,9 +14,9 @@ import pytest
 
 from ttg_worker.brokers import open_broker
 from ttg_worker.brokers.base import DeliveryOptions
-from ttgctl.substrates import local_rabbitmq, local_redis, processes
 from ttgctl.substrates.broker_probe import answers
-from ttgctl.substrates.worker_image import image_files, image_name
+from ttgctl.substrates.kind.worker_image import image_files, image_name
+from ttgctl.substrates.local import processes, rabbitmq_server, redis_server
 
 BACKENDS = ("rabbitmq", "redis")
 RUN_SECONDS = 200.0
@@ -83,19 +83,19 @@ class OutsideBroker:
 @pytest.fixture(scope="module", params=BACKENDS)
 def outside(request, gateway, door, tmp_path_factory, require, until):
     """One broker a backend, which listens on the machine's address in the network of the nodes too."""
-    server = {"redis": local_redis.RedisServer, "rabbitmq": local_rabbitmq.RabbitMQServer}[request.param]
+    server = {"redis": redis_server.RedisServer, "rabbitmq": rabbitmq_server.RabbitMQServer}[request.param]
     require(server.problem())
-    configuration = local_rabbitmq._configuration
+    configuration = rabbitmq_server._configuration
 
     def with_another_listener(identity) -> str:
         return configuration(identity) + f"listeners.tcp.2 = {gateway}:{identity.amqp_port}\n"
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local_rabbitmq, "_configuration", with_another_listener)
+        patch.setattr(rabbitmq_server, "_configuration", with_another_listener)
         patch.setattr(
-            local_redis,
+            redis_server,
             "_CONFIG",
-            local_redis._CONFIG.replace("bind 127.0.0.1", f"bind 127.0.0.1 {gateway}"),
+            redis_server._CONFIG.replace("bind 127.0.0.1", f"bind 127.0.0.1 {gateway}"),
         )
         broker = OutsideBroker(request.param, server, tmp_path_factory.mktemp("outside"), door)
     place = urlsplit(broker.url)

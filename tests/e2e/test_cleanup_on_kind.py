@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ttgctl.substrates import engine
+from ttgctl.substrates.kind import docker_engine
 
 RUN_SECONDS = 150.0
 COMMAND = Path(sys.executable).with_name("ttgctl")
@@ -44,7 +44,7 @@ def listed(done):
 
 
 def containers_and_images():
-    client = engine.connect()
+    client = docker_engine.connect()
     try:
         nodes = client.containers.list(filters={"label": "io.x-k8s.kind.cluster=ttg-sandbox"})
         images = [tag for image in client.images.list("ttgctl-worker") for tag in image.tags]

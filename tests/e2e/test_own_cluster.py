@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from ttgctl.substrates import engine
+from ttgctl.substrates.kind import docker_engine
 
 # Other sessions of these tests on the same engine have clusters of their own.
 CLUSTER = f"ttg-e2e-stop-{secrets.token_hex(2)}"
@@ -27,7 +27,7 @@ def delete_cluster():
 @pytest.fixture
 def docker(kind_possible):
     delete_cluster()
-    client = engine.connect()
+    client = docker_engine.connect()
     yield client
     client.close()
     delete_cluster()

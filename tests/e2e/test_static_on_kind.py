@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from ttgctl.substrates.worker_image import image_files, image_name
+from ttgctl.substrates.kind.worker_image import image_files, image_name
 
 RUN_SECONDS = 150.0
 WORKERS = 3
@@ -16,7 +16,7 @@ WORKERS = 3
 BREAK_OFF = """
 import os, pathlib, signal
 for each in pathlib.Path("/proc").glob("[0-9]*"):
-    if b"ttg_worker.static_pipe" in (each / "cmdline").read_bytes().split(b"\\0"):
+    if b"ttg_worker.brokers.static.pipe" in (each / "cmdline").read_bytes().split(b"\\0"):
         os.kill(int(each.name), signal.SIGKILL)
         print("broken")
 """

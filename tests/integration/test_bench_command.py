@@ -8,7 +8,7 @@ import signal
 import psutil
 import pytest
 
-from ttgctl.substrates.processes import RUN_MARK
+from ttgctl.substrates.local.processes import RUN_MARK
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from ttgctl.cli.app import _run
-from ttgctl.core.event_log import decode_event
+from ttgctl.core.records.event_log import decode_event
 from ttgctl.domain.events import Finished, Progress, Started
-from ttgctl.substrates import local_rabbitmq
+from ttgctl.substrates.local import rabbitmq_server
 
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 SMALL = {"parameters_total": 12, "chunk_size": 2, "work_ms": 20}
@@ -154,7 +154,7 @@ class TestWhatCanNotWork:
 
     def test_without_rabbitmq_is_told_and_how_to_get_it(self, ttgctl, monkeypatch, capsys):
         """In this process, since where it is installed it can only be hidden from that."""
-        monkeypatch.setattr(local_rabbitmq, "_server_script", lambda: None)
+        monkeypatch.setattr(rabbitmq_server, "_server_script", lambda: None)
         assert _run(ttgctl.demo(backend="rabbitmq")) == 3
         said = capsys.readouterr()
         assert said.out == ""

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from ttgctl.cli.app import _run
-from ttgctl.substrates import local_rabbitmq
-from ttgctl.substrates.local_rabbitmq import RabbitMQServer
-from ttgctl.substrates.local_redis import RedisServer
+from ttgctl.substrates.local import rabbitmq_server
+from ttgctl.substrates.local.rabbitmq_server import RabbitMQServer
+from ttgctl.substrates.local.redis_server import RedisServer
 
 SIZE = ("--parameters-total", "30", "--chunk-size", "1", "--work-ms", "250", "--lease-ms", "1000")
 FAULT = ("--fault", "kill-worker at=20% count=1")
@@ -74,7 +74,7 @@ def test_bad_input_starts_nothing(ttgctl, arguments, said):
 
 def test_a_backend_that_can_not_run_is_said_before_anything_runs(ttgctl, monkeypatch, capsys):
     """In this process, since where it is installed it can only be hidden from that."""
-    monkeypatch.setattr(local_rabbitmq, "_server_script", lambda: None)
+    monkeypatch.setattr(rabbitmq_server, "_server_script", lambda: None)
     assert _run(["compare", "--substrate", "local", *SIZE]) == 3
     assert "--backends static,redis" in capsys.readouterr().err
     assert not (ttgctl.state / "runs").exists()

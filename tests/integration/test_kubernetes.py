@@ -22,12 +22,13 @@ import yaml
 from ttgctl.core.cleanup import remove
 from ttgctl.core.ports import BrokerEndpoint, OwnedResource, SubstrateError, WorkerStatus
 from ttgctl.domain.run import Placement, RunSpec
-from ttgctl.substrates import engine, inventory, manifests
 from ttgctl.substrates.broker_probe import answers
-from ttgctl.substrates.kind import KindSubstrate
-from ttgctl.substrates.kind_cluster import POOL
-from ttgctl.substrates.kubernetes import KubernetesSubstrate
-from ttgctl.substrates.polling import until
+from ttgctl.substrates.kind import docker_engine
+from ttgctl.substrates.kind.cluster import POOL
+from ttgctl.substrates.kind.substrate import KindSubstrate
+from ttgctl.substrates.kubernetes import inventory, manifests
+from ttgctl.substrates.kubernetes.polling import until
+from ttgctl.substrates.kubernetes.substrate import KubernetesSubstrate
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("cluster"), pytest.mark.timeout(300)]
 
@@ -600,7 +601,7 @@ def test_a_container_that_only_has_the_name_of_a_node_is_reported_and_left_alone
     kind_possible: None, state: None
 ) -> None:
     name = f"ttg-it-{secrets.token_hex(2)}"
-    client = engine.connect()
+    client = docker_engine.connect()
     other = client.containers.create("python:3.13-slim", name=f"{name}-control-plane", command="true")
     substrate = KindSubstrate(cluster=name, image="unused:1")
     try:

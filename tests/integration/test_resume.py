@@ -6,7 +6,7 @@ import signal
 import time
 
 from ttgctl.domain.events import Interrupted, Progress
-from ttgctl.substrates.local import BROKER
+from ttgctl.substrates.local.substrate import BROKER
 
 
 def lossless(done, *, chunks: int) -> dict:

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
-from ttgctl.core.ledger import Ledger
+from ttgctl.core.account.ledger import Ledger
 from ttgctl.domain.events import Finished, Started
-from ttgctl.substrates import processes
-from ttgctl.substrates.local import BROKER
+from ttgctl.substrates.local import processes
+from ttgctl.substrates.local.substrate import BROKER
 
 # As long as it is promised that a broker may be away; where somebody waits for the tests, shorter.
 AWAY_SECONDS = 20.0 if os.environ.get("CI") else 6.0

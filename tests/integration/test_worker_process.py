@@ -15,8 +15,8 @@ import pytest
 from ttg_worker.brokers import open_broker
 from ttg_worker.brokers.base import DeliveryOptions
 from ttg_worker.wire import Chunk
-from ttgctl.core.judgement import expected_digest
-from ttgctl.core.ledger import Ledger
+from ttgctl.core.account.judgement import expected_digest
+from ttgctl.core.account.ledger import Ledger
 from ttgctl.domain.run import RunSpec
 
 # The same for broker and workers, or queues would be declared anew.
@@ -59,7 +59,7 @@ class Sweep:
         return worker
 
     def busy(self, worker_id: str = "w0") -> bool:
-        return any(b.worker_id == worker_id and b.chunk_id is not None for b in self.beats.beats())
+        return any(b.worker_id == worker_id and b.chunk_id is not None for b in self.heartbeats.heartbeats())
 
     def ledger(self) -> Ledger:
         """All that there is now."""
@@ -71,7 +71,7 @@ class Sweep:
         return ledger
 
     def __enter__(self) -> Sweep:
-        self.beats = self.broker.observer(self.run_id)
+        self.heartbeats = self.broker.observer(self.run_id)
         self.results = self.broker.observer(self.run_id)
         return self
 
@@ -81,7 +81,7 @@ class Sweep:
                 worker.kill()
             worker.wait()
             worker.stderr.close()
-        for observer in (self.beats, self.results):
+        for observer in (self.heartbeats, self.results):
             observer.close()
         self.broker.drop(self.run_id)
         self.broker.close()
@@ -142,7 +142,7 @@ class TestSigterm:
     def test_leaves_at_once_without_a_chunk(self, sweep, until):
         sweep.publish(1)
         worker = sweep.worker(work_ms=1)
-        until(lambda: any(b.state == "idle" and b.done == 1 for b in sweep.beats.beats()))
+        until(lambda: any(b.state == "idle" and b.done == 1 for b in sweep.heartbeats.heartbeats()))
         worker.send_signal(signal.SIGTERM)
         code, seconds, said = end(worker, within_seconds=5)
         assert code == 0, said

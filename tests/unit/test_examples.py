@@ -10,7 +10,7 @@ import pytest
 
 from ttg_worker.wire import Chunk
 from ttg_worker.workload import load
-from ttgctl.core.parameters import open_parameters
+from ttgctl.core.inputs.parameters import open_parameters
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -19,8 +19,8 @@ def loaded(code: str) -> set[str]:
     ("module", "its_own"),
     [
         ("ttg_worker.__main__", set()),
-        ("ttg_worker.brokers.redis_streams", {"redis"}),
-        ("ttg_worker.brokers.rabbitmq", {"pika"}),
+        ("ttg_worker.brokers.redis.broker", {"redis"}),
+        ("ttg_worker.brokers.rabbitmq.broker", {"pika"}),
         ("ttg_worker.brokers.memory", set()),
     ],
 )
@@ -39,5 +39,5 @@ def test_help_loads_nothing_that_it_does_not_show(arguments):
 
 
 def test_the_core_knows_no_client_and_no_view():
-    modules = loaded("import ttgctl.core.runner, ttgctl.core.verification, ttgctl.core.cleanup")
+    modules = loaded("import ttgctl.core.run.runner, ttgctl.core.account.verification, ttgctl.core.cleanup")
     assert modules.isdisjoint({"kubernetes", "docker", "pika", "redis", "rich", "typer"})

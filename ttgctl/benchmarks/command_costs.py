@@ -19,7 +19,7 @@ import psutil
 
 from ttgctl.benchmarks.rates import BenchmarkError
 from ttgctl.benchmarks.throughput import Aim
-from ttgctl.substrates import processes
+from ttgctl.substrates.local import processes
 
 COMMAND: Final = (sys.executable, "-c", "from ttgctl.cli.app import main; main()")
 QUIET: Final = ("--substrate", "local", "--monitor", "none", "--output", "json")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ttgctl.ui import formats
+from ttgctl.ui.text import formats
 
 OWN: Final = "ttgctl"
 CEILING: Final = "raw client"

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ttgctl.substrates import processes
+from ttgctl.substrates.local import processes
 
 GRACE_SECONDS = 10.0
 

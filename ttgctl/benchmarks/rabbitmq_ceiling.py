@@ -12,7 +12,7 @@ from typing import Any, Final
 import pika
 from pika.spec import Basic
 
-from ttg_worker.brokers.rabbitmq_queues import Queues
+from ttg_worker.brokers.rabbitmq.queues import Queues
 from ttgctl.benchmarks.published_run import RUN_ID, published_run, result_body
 from ttgctl.benchmarks.rates import BenchmarkError
 

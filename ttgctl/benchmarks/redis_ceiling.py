@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import redis
 
-from ttg_worker.brokers.redis_connection import GROUP, Keys
+from ttg_worker.brokers.redis.connection import GROUP, Keys
 from ttgctl.benchmarks.published_run import RUN_ID, published_run, result_body
 from ttgctl.benchmarks.rates import BenchmarkError
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from ttgctl.substrates.local import server_for
+from ttgctl.substrates.local.substrate import server_for
 
 
 def missing(backend: str) -> str | None:

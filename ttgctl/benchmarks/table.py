@@ -13,9 +13,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ttgctl.benchmarks.throughput import Aim, Throughput
-from ttgctl.ui import formats
-from ttgctl.ui.fitted import Column, FittedTable
-from ttgctl.ui.json_text import json_text
+from ttgctl.ui.text import formats
+from ttgctl.ui.text.fitted_table import Column, FittedTable
+from ttgctl.ui.text.json_text import json_text
 
 PACKAGES: Final = ("ttgctl", "pika", "redis", "celery", "dramatiq")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from ttgctl.benchmarks.rates import BenchmarkError
-from ttgctl.substrates import processes
-from ttgctl.substrates.processes import OwnedProcess
+from ttgctl.substrates.local import processes
+from ttgctl.substrates.local.processes import OwnedProcess
 
 POLL_SECONDS: Final = 0.1
 STALL_SECONDS: Final = 60.0

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from ttgctl import __version__
-from ttgctl.cli.help_sections import SectionedCommand
+from ttgctl.cli.options.help_sections import SectionedCommand
 from ttgctl.domain.verdict import ExitCode
 
 # Module and summary of each command, in the order of --help. Modules are imported when they are
@@ -61,7 +61,7 @@ class _Commands(TyperGroup):
 
 def _load(name: str) -> Any:
     attribute = name.replace("-", "_")
-    module = importlib.import_module(f"ttgctl.cli.{attribute}")
+    module = importlib.import_module(f"ttgctl.cli.commands.{attribute}")
     found = getattr(module, attribute)
     # A command with commands of its own is a Typer app, any other a function.
     if isinstance(found, typer.Typer):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typer.exceptions import TyperException
 
 from ttg_worker.errors import BrokerError, WorkloadError
-from ttgctl.core.event_log import BadEvent
-from ttgctl.core.fault_plan_file import FaultPlanFileError
-from ttgctl.core.out_file import OutFileError
-from ttgctl.core.parameters import ParameterError
+from ttgctl.core.account.out_file import OutFileError
+from ttgctl.core.faults.plan_file import FaultPlanFileError
+from ttgctl.core.inputs.parameters import ParameterError
 from ttgctl.core.ports import MissingRequirement, SubstrateError
-from ttgctl.core.run_folder import DamagedRun, UnknownRun
-from ttgctl.core.run_lock import RunIsTaken
+from ttgctl.core.records.event_log import BadEvent
+from ttgctl.core.records.run_folder import DamagedRun, UnknownRun
+from ttgctl.core.records.run_lock import RunIsTaken
 from ttgctl.domain.faults import FaultPlanError
 from ttgctl.domain.run import SpecError
 from ttgctl.domain.verdict import ExitCode

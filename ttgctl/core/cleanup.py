@@ -10,7 +10,7 @@ from ttg_worker.errors import BrokerError
 from ttgctl.core.ports import OwnedResource, SubstrateError
 
 
-class Keeper(Protocol):
+class ResourceOwner(Protocol):
     """Whatever has what ttgctl made: a substrate, or a broker that was there before."""
 
     def delete(self, resource: OwnedResource) -> bool:
@@ -31,7 +31,7 @@ _ORDER = {"Deployment": 0, "Job": 0, "process": 1, "Namespace": 9}
 
 
 def remove(
-    keeper: Keeper,
+    keeper: ResourceOwner,
     resources: Iterable[OwnedResource],
     *,
     said: Callable[[str], None] = lambda line: None,

@@ -18,7 +18,7 @@ class MissingRequirement(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Problem:
+class Check:
     """One check of :meth:`Substrate.preflight`; ``fix`` is what to do about a warn or fail."""
 
     check: str
@@ -44,7 +44,7 @@ class BrokerEndpoint:
 class WorkerStatus:
     """A worker as the substrate sees it. ``uid`` changes when the thing behind a name is replaced.
 
-    ``worker_id`` is what the worker calls itself in its beats and results. ``awaited``: nothing is
+    ``worker_id`` is what the worker calls itself in its heartbeats and results. ``awaited``: nothing is
     heard of it, and that says nothing yet, since it is only starting or out of reach for a moment.
     """
 
@@ -58,7 +58,7 @@ class WorkerStatus:
 
 
 @dataclass(frozen=True, kw_only=True)
-class KillEvidence:
+class Evidence:
     """What was hit and how; ``at`` in Unix seconds, right after the kill (or other fault).
 
     ``effect`` is what the substrate itself saw come of it, None where the run has to show it;
@@ -112,7 +112,7 @@ class Substrate(Protocol):
 
     name: str
 
-    def preflight(self) -> list[Problem]:
+    def preflight(self) -> list[Check]:
         """Checks what this substrate needs, changes nothing, takes at most seconds."""
 
     def ensure(self, say: Say) -> None:
@@ -137,7 +137,7 @@ class Substrate(Protocol):
     def stop_workers(self, run_id: str) -> None:
         """Asks the workers to finish (SIGTERM), waits, then kills; none is left when it returns."""
 
-    def kill(self, worker: WorkerStatus) -> KillEvidence:
+    def kill(self, worker: WorkerStatus) -> Evidence:
         """SIGKILL without grace, only to the very thing that ``worker.uid`` names."""
 
     def why_not(self, kind: str) -> str | None:
@@ -147,13 +147,13 @@ class Substrate(Protocol):
         can't. Each one that undoes another is fine with what is undone, or gone, already.
         """
 
-    def pause(self, worker: WorkerStatus) -> KillEvidence:
+    def pause(self, worker: WorkerStatus) -> Evidence:
         """Stops the very process that ``worker.uid`` names in its tracks (SIGSTOP)."""
 
     def resume(self, worker: WorkerStatus) -> None:
         """Undoes :meth:`pause` (SIGCONT)."""
 
-    def isolate(self, worker: WorkerStatus) -> KillEvidence:
+    def isolate(self, worker: WorkerStatus) -> Evidence:
         """Cuts the worker off from the broker, without a word to either of them."""
 
     def rejoin(self, worker: WorkerStatus) -> str | None:
@@ -162,10 +162,10 @@ class Substrate(Protocol):
     def broker_uid(self, spec: RunSpec) -> str | None:
         """What changes when the run's broker is replaced; None while there is none."""
 
-    def kill_broker(self, spec: RunSpec) -> KillEvidence:
+    def kill_broker(self, spec: RunSpec) -> Evidence:
         """SIGKILL to the run's broker, its storage kept; :meth:`start_broker` undoes it."""
 
-    def stop_node(self, node: str) -> KillEvidence:
+    def stop_node(self, node: str) -> Evidence:
         """Stops the machine of that name, on which workers of a run are."""
 
     def start_node(self, node: str) -> None:

@@ -18,7 +18,7 @@ def choose(name: str, *, context: str | None) -> tuple[str, str]:
         return name, "asked for"
     if shutil.which("kind") is None:
         return "local", "kind is not installed"
-    from ttgctl.substrates.engine import connect
+    from ttgctl.substrates.kind.docker_engine import connect
 
     try:
         connect().close()
@@ -32,11 +32,11 @@ def open_substrate(
 ) -> Substrate:
     """The substrate; changes nothing yet. ``backend`` narrows what its preflight asks for."""
     if name == "local":
-        from ttgctl.substrates.local import LocalSubstrate
+        from ttgctl.substrates.local.substrate import LocalSubstrate
 
         return LocalSubstrate(backend=backend, broker_url=broker_url)
     if name == "kind":
-        from ttgctl.substrates.kind import KindSubstrate
+        from ttgctl.substrates.kind.substrate import KindSubstrate
 
         return KindSubstrate(
             cluster=placement.cluster,
@@ -48,7 +48,7 @@ def open_substrate(
             backend=backend,
         )
     if name == "context":
-        from ttgctl.substrates.kubernetes import KubernetesSubstrate
+        from ttgctl.substrates.kubernetes.substrate import KubernetesSubstrate
 
         return KubernetesSubstrate(
             context=placement.context,

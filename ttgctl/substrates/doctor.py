@@ -14,12 +14,12 @@ import docker
 import psutil
 from docker.errors import ImageNotFound
 
-from ttgctl.core.ports import Problem, SubstrateError
-from ttgctl.substrates import engine
-from ttgctl.substrates.kind_cluster import NODE_IMAGE, POOL, KindCluster
-from ttgctl.substrates.kube_api import KubeApi
-from ttgctl.substrates.local_rabbitmq import RabbitMQServer
-from ttgctl.substrates.worker_image import ARCHITECTURES
+from ttgctl.core.ports import Check, SubstrateError
+from ttgctl.substrates.kind import docker_engine
+from ttgctl.substrates.kind.cluster import NODE_IMAGE, POOL, KindCluster
+from ttgctl.substrates.kind.worker_image import ARCHITECTURES
+from ttgctl.substrates.kubernetes.api import KubeApi
+from ttgctl.substrates.local.rabbitmq_server import RabbitMQServer
 
 GIB: Final = 1 << 30
 OLDEST_ENGINE: Final = (20, 10)
@@ -33,16 +33,16 @@ DISK_WARN, DISK_FAIL = 10 * GIB, 3 * GIB
 MEMORY_WARN, MEMORY_FAIL = 4 * GIB, 2 * GIB
 
 
-def kind_problems(cluster: KindCluster) -> list[Problem]:
+def kind_problems(cluster: KindCluster) -> list[Check]:
     """What a run on this Kind cluster needs, which need not exist; and, without it, a local run."""
     return [*_of_machine(cluster), _rabbitmq_server()]
 
 
-def _of_machine(cluster: KindCluster) -> list[Problem]:
+def _of_machine(cluster: KindCluster) -> list[Check]:
     found = [_kind()]
     try:
         client = cluster.engine
-        with engine.translated("the Docker engine does not tell about itself"):
+        with docker_engine.translated("the Docker engine does not tell about itself"):
             info, version = client.info(), str(client.version()["Version"])
     except SubstrateError as error:
         fix = "start it (sudo systemctl start docker, or Docker Desktop), or choose --substrate local"
@@ -58,7 +58,7 @@ def _of_machine(cluster: KindCluster) -> list[Problem]:
 
 def context_problems(
     connect: Callable[[], KubeApi], *, context: str | None, namespace: str, backend: str | None = None
-) -> list[Problem]:
+) -> list[Check]:
     """What a run in a namespace of a cluster that is there already needs."""
     name = context or "(current)"
     try:
@@ -117,14 +117,14 @@ def _refused(api: KubeApi, namespace: str, rights: Sequence[tuple[str, str, str]
         ]
 
 
-def _rabbitmq_server() -> Problem:
+def _rabbitmq_server() -> Check:
     missing = RabbitMQServer.problem()
     if missing is None:
         return _ok("rabbitmq-server", "found, for runs on --substrate local")
     return _warn("rabbitmq-server", "not found; a Kind cluster has its own", missing)
 
 
-def _kind() -> Problem:
+def _kind() -> Check:
     path = shutil.which("kind")
     if path is None:
         fix = (
@@ -138,14 +138,14 @@ def _kind() -> Problem:
     return _ok("kind", said)
 
 
-def _engine(version: str, info: dict[str, Any]) -> Problem:
+def _engine(version: str, info: dict[str, Any]) -> Check:
     detail = f"{version} on {info.get('OperatingSystem', '?')}, {info.get('Architecture', '?')}"
     if _numbers(version) < OLDEST_ENGINE:
         return _warn("Docker engine", detail, "install 20.10 or newer")
     return _ok("Docker engine", detail)
 
 
-def _cgroup(node_image: str, info: dict[str, Any]) -> Problem:
+def _cgroup(node_image: str, info: dict[str, Any]) -> Check:
     host = str(info.get("CgroupVersion", "?"))
     minor = _kubernetes_minor(node_image)
     detail = f"cgroup v{host} and {node_image}"
@@ -155,12 +155,12 @@ def _cgroup(node_image: str, info: dict[str, Any]) -> Problem:
     return _ok("cgroup", detail)
 
 
-def _platform(client: docker.DockerClient, node_image: str, info: dict[str, Any]) -> Problem:
+def _platform(client: docker.DockerClient, node_image: str, info: dict[str, Any]) -> Check:
     machine = ARCHITECTURES.get(str(info["Architecture"]))
     if machine is None:
         fix = "build the workers' image yourself and name it with --image"
         return _fail("image platform", f"no worker image for {info['Architecture']}", fix)
-    with engine.translated(f"the Docker engine can't say whether it has {node_image}"):
+    with docker_engine.translated(f"the Docker engine can't say whether it has {node_image}"):
         try:
             image = client.images.get(node_image)
         except ImageNotFound:
@@ -172,7 +172,7 @@ def _platform(client: docker.DockerClient, node_image: str, info: dict[str, Any]
     return _ok("image platform", f"linux/{machine}")
 
 
-def _disk(info: dict[str, Any]) -> Problem:
+def _disk(info: dict[str, Any]) -> Check:
     root = Path(str(info.get("DockerRootDir", "")))
     if not root.is_dir():
         # An engine in a virtual machine has a disk of its own.
@@ -182,7 +182,7 @@ def _disk(info: dict[str, Any]) -> Problem:
     return _by_amount("disk", detail, free, DISK_WARN, DISK_FAIL, fix="make room; see: docker system df")
 
 
-def _memory(*, exists: bool) -> Problem:
+def _memory(*, exists: bool) -> Check:
     free = psutil.virtual_memory().available
     detail = f"{free / GIB:.1f} GiB available"
     # A cluster that is there has its memory already.
@@ -190,7 +190,7 @@ def _memory(*, exists: bool) -> Problem:
     return _by_amount("memory", detail, free, warn, fail, fix="close programs, or take fewer --nodes")
 
 
-def _of_cluster(cluster: KindCluster) -> Iterator[Problem]:
+def _of_cluster(cluster: KindCluster) -> Iterator[Check]:
     """What can be seen only in a cluster that is there."""
     if not cluster.exists():
         yield _ok("cluster", f"{cluster.name} is not there yet; a run creates it")
@@ -208,7 +208,7 @@ def _of_cluster(cluster: KindCluster) -> Iterator[Problem]:
     yield _inotify_limits(instances, watches, where="in the nodes")
 
 
-def _api(cluster: KindCluster) -> Problem:
+def _api(cluster: KindCluster) -> Check:
     try:
         current = cluster.kubeconfig_is_current()
         if not current:
@@ -228,7 +228,7 @@ def _api(cluster: KindCluster) -> Problem:
     return _ok("kubeconfig", f"{cluster.kubeconfig}: {cluster.name}, {version}, {len(ready)} nodes")
 
 
-def _ports(cluster: KindCluster) -> Problem:
+def _ports(cluster: KindCluster) -> Check:
     mapped = cluster.host_ports()
     if len(mapped) == len(POOL):
         return _ok("ports", f"{len(mapped)} node ports are mapped to 127.0.0.1")
@@ -237,7 +237,7 @@ def _ports(cluster: KindCluster) -> Problem:
     return _warn("ports", detail, fix)
 
 
-def _inotify(folder: Path) -> Problem:
+def _inotify(folder: Path) -> Check:
     try:
         instances = int((folder / "max_user_instances").read_text())
         watches = int((folder / "max_user_watches").read_text())
@@ -246,7 +246,7 @@ def _inotify(folder: Path) -> Problem:
     return _inotify_limits(instances, watches, where="on this machine")
 
 
-def _inotify_limits(instances: int, watches: int, *, where: str) -> Problem:
+def _inotify_limits(instances: int, watches: int, *, where: str) -> Check:
     detail = f"{instances} instances, {watches} watches {where}"
     if instances >= INOTIFY_INSTANCES and watches >= INOTIFY_WATCHES:
         return _ok("inotify", detail)
@@ -257,7 +257,7 @@ def _inotify_limits(instances: int, watches: int, *, where: str) -> Problem:
     return _warn("inotify", detail, fix)
 
 
-def _by_amount(check: str, detail: str, free: int, warn: int, fail: int, *, fix: str) -> Problem:
+def _by_amount(check: str, detail: str, free: int, warn: int, fail: int, *, fix: str) -> Check:
     if free < fail:
         return _fail(check, detail, fix)
     return _warn(check, detail, fix) if free < warn else _ok(check, detail)
@@ -273,13 +273,13 @@ def _numbers(version: str) -> tuple[int, ...]:
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def _ok(check: str, detail: str) -> Problem:
-    return Problem(check=check, status="ok", detail=detail)
+def _ok(check: str, detail: str) -> Check:
+    return Check(check=check, status="ok", detail=detail)
 
 
-def _warn(check: str, detail: str, fix: str) -> Problem:
-    return Problem(check=check, status="warn", detail=detail, fix=fix)
+def _warn(check: str, detail: str, fix: str) -> Check:
+    return Check(check=check, status="warn", detail=detail, fix=fix)
 
 
-def _fail(check: str, detail: str, fix: str) -> Problem:
-    return Problem(check=check, status="fail", detail=detail, fix=fix)
+def _fail(check: str, detail: str, fix: str) -> Check:
+    return Check(check=check, status="fail", detail=detail, fix=fix)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ttg_worker.settings import WorkerSettings
-from ttgctl.core.fault_chunks import chunk_faults
-from ttgctl.core.run_folder import WORKLOAD
+from ttgctl.core.faults.chunk_faults import chunk_faults
+from ttgctl.core.records.run_folder import WORKLOAD
 from ttgctl.domain.run import RunSpec
 
 

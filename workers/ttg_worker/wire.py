@@ -94,7 +94,7 @@ class DeadLetter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     body: str = ""
 
 
-class WorkerBeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Heartbeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a worker says of itself, at every change (5 times a second at the most) and every second.
 
     ``chunk_id`` is the chunk in hand, ``held`` all that the broker handed over and that have no
@@ -116,10 +116,10 @@ _encoder = msgspec.json.Encoder()
 _chunk_decoder = msgspec.json.Decoder(Chunk)
 _result_decoder = msgspec.json.Decoder(ChunkResult)
 _dead_letter_decoder = msgspec.json.Decoder(DeadLetter)
-_beat_decoder = msgspec.json.Decoder(WorkerBeat)
+_heartbeat_decoder = msgspec.json.Decoder(Heartbeat)
 
 
-def encode(message: Chunk | ChunkResult | DeadLetter | WorkerBeat) -> bytes:
+def encode(message: Chunk | ChunkResult | DeadLetter | Heartbeat) -> bytes:
     """The message's body on the wire, UTF-8 JSON."""
     return _encoder.encode(message)
 
@@ -149,9 +149,9 @@ def decode_dead_letter(body: bytes) -> DeadLetter:
     return _dead_letter_decoder.decode(body)
 
 
-def decode_beat(body: bytes) -> WorkerBeat:
-    """The beat that ``body`` holds; ``msgspec.DecodeError`` or ``UnicodeDecodeError`` otherwise."""
-    return _beat_decoder.decode(body)
+def decode_heartbeat(body: bytes) -> Heartbeat:
+    """The heartbeat that ``body`` holds; ``msgspec.DecodeError`` or ``UnicodeDecodeError`` otherwise."""
+    return _heartbeat_decoder.decode(body)
 
 
 def digest(values: bytes) -> str:

@@ -12,9 +12,9 @@ from types import FrameType
 import msgspec
 
 from ttg_worker import wire
-from ttg_worker.beater import Beater
 from ttg_worker.brokers.base import Broker, Consumer, Delivery
 from ttg_worker.errors import BrokerUnavailable
+from ttg_worker.heartbeat import HeartbeatSender
 from ttg_worker.settings import WorkerSettings
 from ttg_worker.simulated_faults import SimulatedFaults
 from ttg_worker.workload import Workload
@@ -81,15 +81,15 @@ class Worker:
             unsafe_ack_early=settings.unsafe_ack_early,
             on_reconnect=log.warning,
         )
-        beater = Beater(settings.run_id, settings.worker_id, consumer)
-        beater.start()
+        heartbeat_sender = HeartbeatSender(settings.run_id, settings.worker_id, consumer)
+        heartbeat_sender.start()
         try:
-            self._drain(consumer, beater)
+            self._drain(consumer, heartbeat_sender)
         except GiveBack:
             log.warning("giving the chunk in hand back: it would take too long to finish")
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            beater.stop()
+            heartbeat_sender.stop()
             if not consumer.flush(timeout_seconds=FLUSH_SECONDS):
                 log.warning(
                     "not all results were confirmed in %.0f s; they will be computed again", FLUSH_SECONDS
@@ -116,17 +116,17 @@ class Worker:
             time.sleep(WAIT_SECONDS)
         return False
 
-    def _drain(self, consumer: Consumer, beater: Beater) -> None:
+    def _drain(self, consumer: Consumer, heartbeat_sender: HeartbeatSender) -> None:
         idle_since = time.monotonic()
         for delivery in consumer:
             if self._stopping:
                 log.info("told to stop")
                 return
             if delivery is not None:
-                self._work(delivery, consumer, beater)
+                self._work(delivery, consumer, heartbeat_sender)
                 idle_since = time.monotonic()
                 continue
-            beater.idle()
+            heartbeat_sender.idle()
             if self._left_alone_for(time.monotonic() - idle_since):
                 return
 
@@ -140,9 +140,9 @@ class Worker:
         log.info("no chunk for %.0f s, and nobody who started this worker: leaving", idle_seconds)
         return True
 
-    def _work(self, delivery: Delivery, consumer: Consumer, beater: Beater) -> None:
+    def _work(self, delivery: Delivery, consumer: Consumer, heartbeat_sender: HeartbeatSender) -> None:
         chunk = delivery.chunk
-        beater.busy(chunk.chunk_id)
+        heartbeat_sender.busy(chunk.chunk_id)
         started_at = time.time()
         started = time.perf_counter()
         try:
@@ -151,7 +151,7 @@ class Worker:
         # Whatever a workload raises is the chunk's failure and not the worker's, sys.exit() too.
         except (Exception, SystemExit) as error:
             self._failed(delivery, consumer, error)
-            beater.failed()
+            heartbeat_sender.failed()
         else:
             result = wire.ChunkResult(
                 run_id=chunk.run_id,
@@ -165,7 +165,7 @@ class Worker:
                 values=msgspec.Raw(self._faults.as_sent(chunk, values)),
             )
             consumer.complete(delivery, result)
-            beater.done()
+            heartbeat_sender.done()
             # Not after a failure, which may come at once and would make every chunk look short.
             self._adapt_prefetch(consumer, time.perf_counter() - started)
 

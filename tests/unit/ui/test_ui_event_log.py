@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ttgctl.core.event_log import (
+from ttgctl.core.records.event_log import (
     BadEvent,
     EventLog,
     UnknownEvent,

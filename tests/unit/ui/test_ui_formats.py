@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ttgctl.ui import formats
+from ttgctl.ui.text import formats
 
 
 @pytest.mark.parametrize(

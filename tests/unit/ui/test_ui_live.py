@@ -8,15 +8,15 @@ from functools import reduce
 import pytest
 
 from ttgctl.domain.events import Fault, Interrupted, Notice, Phase, Started
-from ttgctl.ui.frame import Frame
-from ttgctl.ui.live import LiveView
-from ttgctl.ui.picture import Picture
+from ttgctl.ui.live.frame import Frame
+from ttgctl.ui.live.live import LiveView
+from ttgctl.ui.live.run_state import RunState
 
 SIZES = [(120, 40), (120, 24), (80, 24), (50, 20), (40, 20), (40, 8), (20, 3)]
 
 
-def picture_of(events) -> Picture:
-    return reduce(Picture.after, events, Picture())
+def picture_of(events) -> RunState:
+    return reduce(RunState.after, events, RunState())
 
 
 def until(events, kind, number: int):
@@ -31,7 +31,7 @@ def until(events, kind, number: int):
 @pytest.mark.parametrize(("width", "height"), SIZES)
 @pytest.mark.parametrize("workers", [1, 3, 40])
 def test_a_frame_never_takes_more_than_the_terminal_has(story, drawn, width, height, workers):
-    picture = Picture()
+    picture = RunState()
     for event in story.events(workers=workers):
         picture = picture.after(event)
         lines = drawn(Frame(picture, now=event.at, height=height), width=width)

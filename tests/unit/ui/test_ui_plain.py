@@ -4,11 +4,11 @@ import io
 
 import pytest
 
-from ttgctl.core.event_log import decode_event
+from ttgctl.core.records.event_log import decode_event
 from ttgctl.domain.events import Interrupted, Notice
-from ttgctl.ui.ndjson import NdjsonView
-from ttgctl.ui.plain import PlainView
-from ttgctl.ui.view import choose_mode, open_view
+from ttgctl.ui.live.ndjson import NdjsonView
+from ttgctl.ui.live.plain import PlainView
+from ttgctl.ui.live.view import choose_mode, open_view
 
 
 def plain_lines(events, **options) -> list[str]:

@@ -13,18 +13,18 @@ import docx
 import msgspec
 import pytest
 
-from ttgctl.core.comparison import compare
-from ttgctl.core.event_log import EventLog
 from ttgctl.core.ports import MissingRequirement
-from ttgctl.core.run_folder import RunFolder
-from ttgctl.core.run_record import RunRecord, read_record
+from ttgctl.core.records.comparison import compare
+from ttgctl.core.records.event_log import EventLog
+from ttgctl.core.records.run_folder import RunFolder
+from ttgctl.core.records.run_record import RunRecord, read_record
 from ttgctl.domain.events import Finished, Interrupted, Started
 from ttgctl.domain.verdict import Recovery
-from ttgctl.ui.comparison_view import ComparisonView, comparison_json
 from ttgctl.ui.reports.document import Document, Grid, Paragraph, Section
 from ttgctl.ui.reports.markdown_text import to_markdown
 from ttgctl.ui.reports.report_file import report_bytes, report_document, write_report
 from ttgctl.ui.reports.run_report import write_run_report
+from ttgctl.ui.views.comparison_view import ComparisonView, comparison_json
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import io
 import msgspec
 import pytest
 
-from ttgctl.core.ports import OwnedResource, Problem
-from ttgctl.ui.console import data_console
-from ttgctl.ui.tables import (
+from ttgctl.core.ports import Check, OwnedResource
+from ttgctl.ui.text.console import data_console
+from ttgctl.ui.views.tables import (
     RunRow,
     owned_json,
     owned_table,
@@ -73,9 +73,9 @@ def test_no_column_for_a_namespace_off_a_cluster(drawn):
 @pytest.mark.parametrize("width", [40, 80])
 def test_each_problem_says_its_state_and_the_fix(drawn, width):
     problems = [
-        Problem(check="docker", status="ok", detail="29.5.0"),
-        Problem(check="kind", status="fail", detail="not found", fix="install kind or take local"),
-        Problem(check="disk", status="warn", detail="3 GB free", fix="free 2 GB"),
+        Check(check="docker", status="ok", detail="29.5.0"),
+        Check(check="kind", status="fail", detail="not found", fix="install kind or take local"),
+        Check(check="disk", status="warn", detail="3 GB free", fix="free 2 GB"),
     ]
     lines = drawn(problems_table(problems), width=width)
     assert max(map(len, lines)) <= width

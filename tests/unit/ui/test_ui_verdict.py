@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from ttgctl.domain.verdict import ExitCode
-from ttgctl.ui import wording
-from ttgctl.ui.console import data_console
-from ttgctl.ui.verdict_view import VerdictView, verdict_json
+from ttgctl.ui.text import wording
+from ttgctl.ui.text.console import data_console
+from ttgctl.ui.views.verdict_view import VerdictView, verdict_json
 
 
 def test_a_lossless_run_says_so_first(story, drawn):

@@ -6,8 +6,8 @@ import io
 from typing import Any, Final, Literal
 
 from ttgctl.core.ports import MissingRequirement
-from ttgctl.ui import formats
 from ttgctl.ui.reports.document import BarPicture, Picture, ProgressPicture
+from ttgctl.ui.text import formats
 
 _WIDTH_INCHES: Final = 7.0
 # Okabe and Ito's, which people who see few colours tell apart as well.

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from ttgctl.core.out_file import whole_file
-from ttgctl.core.run_record import RunRecord
+from ttgctl.core.account.out_file import whole_file
+from ttgctl.core.records.run_record import RunRecord
 from ttgctl.ui.reports.document import Document
 
 Format = Literal["md", "html", "docx"]
@@ -40,7 +40,7 @@ def report_bytes(document: Document, *, format: Format) -> bytes:
 
 
 def write_report(document: Document, out: Path, *, format: Format) -> None:
-    """Raises :class:`~ttgctl.core.out_file.OutFileError`, and what was there is as it was."""
+    """Raises :class:`~ttgctl.core.account.out_file.OutFileError`, and what was there is as it was."""
     content = report_bytes(document, format=format)
     with whole_file(out) as part:
         part.write_bytes(content)

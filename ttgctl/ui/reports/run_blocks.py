@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ttgctl.core.run_record import RunRecord
+from ttgctl.core.records.run_record import RunRecord
 from ttgctl.domain.verdict import Verdict
-from ttgctl.ui import formats, wording
 from ttgctl.ui.reports.document import BarPicture, Curve, Grid, Paragraph, ProgressPicture
+from ttgctl.ui.text import formats, wording
 
 _ACCOUNT_WORDS = {
     "attempted": "publishing was tried",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from ttgctl.core.run_folder import RunFolder
-from ttgctl.core.run_record import RunRecord, read_record
-from ttgctl.ui import formats
-from ttgctl.ui.again import demo_command
+from ttgctl.core.records.run_folder import RunFolder
+from ttgctl.core.records.run_record import RunRecord, read_record
 from ttgctl.ui.reports import run_blocks as blocks
 from ttgctl.ui.reports.document import Block, Bullets, Code, Document, Grid, Paragraph, Section
 from ttgctl.ui.reports.markdown_text import to_markdown
+from ttgctl.ui.text import formats
+from ttgctl.ui.views.rerun import demo_command
 
 _MOST_NOTICES = 40
 

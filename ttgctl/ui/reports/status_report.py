@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ttgctl.core.comparison import Cell, compare
-from ttgctl.core.run_record import RunRecord
+from ttgctl.core.records.comparison import Cell, compare
+from ttgctl.core.records.run_record import RunRecord
 from ttgctl.domain.verdict import Verdict
-from ttgctl.ui import formats, wording
-from ttgctl.ui.again import demo_command
 from ttgctl.ui.reports import run_blocks as blocks
 from ttgctl.ui.reports.document import (
     BarPicture,
@@ -26,6 +24,8 @@ from ttgctl.ui.reports.document import (
     Section,
 )
 from ttgctl.ui.reports.run_report import utc
+from ttgctl.ui.text import formats, wording
+from ttgctl.ui.views.rerun import demo_command
 
 _NOT_SHOWN = "not shown by these runs"
 _RECOVERY_WAYS = {

@@ -31,15 +31,15 @@ def open_broker(url: str, *, options: DeliveryOptions) -> Broker:
     """The broker that ``url`` names; connects when first used."""
     backend = backend_of(url)
     if backend == "rabbitmq":
-        from ttg_worker.brokers.rabbitmq import RabbitMQBroker
+        from ttg_worker.brokers.rabbitmq.broker import RabbitMQBroker
 
         return RabbitMQBroker(url, options=options)
     if backend == "redis":
-        from ttg_worker.brokers.redis_streams import RedisBroker
+        from ttg_worker.brokers.redis.broker import RedisBroker
 
         return RedisBroker(url, options=options)
     if backend == "static":
-        from ttg_worker.brokers.static import StaticBroker
+        from ttg_worker.brokers.static.broker import StaticBroker
 
         return StaticBroker(url, options=options)
     from ttg_worker.brokers.memory import MemoryBroker

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from ttg_worker.wire import Chunk, ChunkResult, DeadLetter, WorkerBeat
+from ttg_worker.wire import Chunk, ChunkResult, DeadLetter, Heartbeat
 
 TASKS: Final = "ttg.tasks"
 RETRY: Final = "ttg.tasks.retry"
@@ -97,7 +97,7 @@ class Publisher(Protocol):
 
 
 class Consumer(Protocol):
-    """One worker's end. Not thread-safe but for :meth:`beat` and :meth:`held`.
+    """One worker's end. Not thread-safe but for :meth:`heartbeat` and :meth:`held`.
 
     Leases or heartbeats are served in the background, also while the caller computes. When the
     broker goes away the consumer reconnects with backoff (``on_reconnect`` hears of it) and
@@ -126,7 +126,7 @@ class Consumer(Protocol):
     def held(self) -> tuple[int, ...]:
         """Ids of the chunks handed over that have no safe result yet, the oldest first."""
 
-    def beat(self, beat: WorkerBeat) -> None:
+    def heartbeat(self, heartbeat: Heartbeat) -> None:
         """Tells observers, best effort: never waits for the broker, never raises."""
 
     def close(self) -> None:
@@ -146,8 +146,8 @@ class Observer(Protocol):
     def dead_letters(self, *, after: int = -1) -> Iterator[Recorded[DeadLetter | Unreadable] | None]:
         """The same for the DLQ, what the broker itself dead-lettered included."""
 
-    def beats(self) -> list[WorkerBeat]:
-        """The newest beat of each worker heard of so far; returns at once."""
+    def heartbeats(self) -> list[Heartbeat]:
+        """The newest heartbeat of each worker heard of so far; returns at once."""
 
     def close(self) -> None: ...
 

@@ -18,7 +18,7 @@ from ttg_worker.brokers.attempts import replayed, retried
 from ttg_worker.brokers.base import Delivery, DeliveryOptions, QueueCounts, Recorded, Unreadable
 from ttg_worker.brokers.tail import tail
 from ttg_worker.errors import Undeliverable
-from ttg_worker.wire import Cause, Chunk, ChunkResult, DeadLetter, WorkerBeat
+from ttg_worker.wire import Cause, Chunk, ChunkResult, DeadLetter, Heartbeat
 
 TICK_SECONDS: Final = 0.05
 
@@ -51,7 +51,7 @@ class _Run:
     retry: list[tuple[float, Chunk]] = field(default_factory=list)
     results: _Log = field(default_factory=_Log)
     dead: _Log = field(default_factory=_Log)
-    beats: dict[str, WorkerBeat] = field(default_factory=dict)
+    heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
 
 
 class MemoryBroker:
@@ -317,9 +317,9 @@ class MemoryConsumer:
         with self._broker.changed:
             return tuple(delivery.chunk.chunk_id for delivery in self._held)
 
-    def beat(self, beat: WorkerBeat) -> None:
+    def heartbeat(self, heartbeat: Heartbeat) -> None:
         with self._broker.changed:
-            self._broker.run(self.run_id).beats[beat.worker_id] = beat
+            self._broker.run(self.run_id).heartbeats[heartbeat.worker_id] = heartbeat
 
     def close(self) -> None:
         with self._broker.changed:
@@ -356,8 +356,8 @@ class MemoryObserver:
         with self._broker.changed:
             return [(position, message) for position, message in log.messages.items() if position > place]
 
-    def beats(self) -> list[WorkerBeat]:
+    def heartbeats(self) -> list[Heartbeat]:
         with self._broker.changed:
-            return list(self._run.beats.values())
+            return list(self._run.heartbeats.values())
 
     def close(self) -> None: ...

@@ -1,0 +1,72 @@
+"""Run your own function over your own parameters.
+
+FUNCTION is FILE.py:NAME or MODULE:NAME; it takes one parameter and returns its value, or, with
+--chunk-function, a list of parameters and returns the list of their values. The modules that a file
+imports from its own folder go with it to the workers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ttgctl.cli.options import flags
+from ttgctl.cli.options.option_group import with_option_groups
+from ttgctl.cli.options.run_options import RunOptions
+
+
+@with_option_groups
+def run(
+    workload: Annotated[
+        str,
+        typer.Option(metavar="FUNCTION", help="FILE.py:NAME or MODULE:NAME.", rich_help_panel=flags.WORK),
+    ],
+    parameters: Annotated[
+        Path,
+        typer.Option(help="The parameters: .yaml (a grid), .csv or .jsonl.", rich_help_panel=flags.WORK),
+    ],
+    out: flags.ResultsOut = None,
+    chunk_size: flags.ChunkSize = None,
+    chunk_function: Annotated[
+        bool,
+        typer.Option("--chunk-function", help="FUNCTION takes a list.", rich_help_panel=flags.WORK),
+    ] = False,
+    dry_run: flags.DryRun = False,
+    *,
+    common: RunOptions,
+) -> int:
+    from ttgctl.cli.options.workload_option import check_workload
+    from ttgctl.cli.pipeline.conduct import conduct
+    from ttgctl.cli.pipeline.start import Work, copy_input, prepare, specify
+    from ttgctl.core.account.results_file import check_out_path
+    from ttgctl.core.inputs.parameters import open_parameters
+
+    if out is not None:
+        check_out_path(out)
+    source = open_parameters(parameters)
+    checked = check_workload(workload)
+    work = Work(
+        kind="run",
+        parameters_total=source.total,
+        chunk_size=chunk_size or _fitting_chunk_size(source.total, common.workers),
+        workload=checked.reference,
+        chunk_function=chunk_function,
+        parameter_source=parameters.name,
+    )
+    spec = specify(common, work)
+    if dry_run:
+        from ttgctl.cli.pipeline.rehearsal import rehearse
+
+        return rehearse(spec, common)
+    folder, substrate = prepare(spec, broker_url=common.broker_url)
+    copy_input(folder, parameters)
+    checked.copy_to(folder)
+    source = open_parameters(folder.input / parameters.name, total=spec.parameters_total)
+    return conduct(spec, substrate=substrate, source=source, common=common, out=out)
+
+
+def _fitting_chunk_size(total: int, workers: int) -> int:
+    """Some 30 chunks a worker: a kill costs little, and the last ones do not keep all waiting."""
+    return max(1, min(1000, total // (30 * workers)))

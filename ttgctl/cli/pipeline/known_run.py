@@ -1,0 +1,36 @@
+"""A run of this machine with all that a later command needs to work on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ttgctl.core.inputs.parameters import ParameterSource, open_parameters
+from ttgctl.core.ports import Substrate
+from ttgctl.core.records.run_folder import RunFolder, find_run
+from ttgctl.domain.run import RunSpec
+from ttgctl.substrates import open_substrate
+
+
+@dataclass(frozen=True)
+class KnownRun:
+    folder: RunFolder
+    spec: RunSpec
+
+    @classmethod
+    def find(cls, run_id: str | None) -> KnownRun:
+        """The run of that name, or the newest; :class:`UnknownRun` says what there is."""
+        folder = find_run(run_id)
+        return cls(folder, folder.read_spec())
+
+    def substrate(self, *, broker_url: str | None = None) -> Substrate:
+        """Where the run is; ``broker_url`` replaces the one that it was started with."""
+        url = broker_url or self.folder.read_broker_url()
+        return open_substrate(
+            self.spec.substrate, self.spec.placement, backend=self.spec.backend, broker_url=url
+        )
+
+    def source(self) -> ParameterSource:
+        """The run's parameters as they were at its start."""
+        name = self.spec.parameter_source
+        path = None if name is None else self.folder.input / name
+        return open_parameters(path, total=self.spec.parameters_total)

@@ -1,0 +1,121 @@
+"""A run's dead letters as its ledger has them, and what is done about them on the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from ttg_worker.brokers.base import Broker, Recorded
+from ttg_worker.wire import DeadLetter
+from ttgctl.core.account.ledger import DEAD, DROPPED, REPLAYED, REPLAYING, Ledger
+
+# So many are put back before the ledger is told: few enough that a crash repeats little.
+BATCH = 100
+
+
+@dataclass(frozen=True)
+class Entry:
+    """``number`` counts a run's dead letters from 1, in the order of their recording.
+
+    ``has_result`` says that the letter's chunk has a result all the same.
+    """
+
+    number: int
+    letter: Recorded[DeadLetter]
+    state: str
+    has_result: bool
+
+    @property
+    def chunk_id(self) -> int | None:
+        chunk = self.letter.message.chunk
+        return None if chunk is None else chunk.chunk_id
+
+    @property
+    def replayable(self) -> bool:
+        """Whether putting it back can gain anything."""
+        return self.state == DEAD and self.letter.message.chunk is not None and not self.has_result
+
+
+@dataclass(frozen=True, kw_only=True)
+class LetterFilter:
+    """Some of the dead letters; what is left empty leaves none out. ``older_than_seconds`` is of age."""
+
+    numbers: Collection[int] = ()
+    chunks: Collection[int] = ()
+    causes: Collection[str] = ()
+    older_than_seconds: float = 0.0
+
+    def of(self, entries: Sequence[Entry], *, now: float) -> list[Entry]:
+        """Those that fit; ``now`` in Unix seconds. Raises :class:`LookupError` for a number or chunk
+        that is not among ``entries`` at all."""
+        for what, wanted, there in (
+            ("number", self.numbers, {entry.number for entry in entries}),
+            ("chunk", self.chunks, {entry.chunk_id for entry in entries}),
+        ):
+            unknown = sorted(set(wanted) - there)
+            if unknown:
+                raise LookupError(f"no dead letter with {what} {', '.join(map(str, unknown))}")
+        return [entry for entry in entries if self._fits(entry, now)]
+
+    def _fits(self, entry: Entry, now: float) -> bool:
+        letter = entry.letter.message
+        return (
+            (not self.numbers or entry.number in self.numbers)
+            and (not self.chunks or entry.chunk_id in self.chunks)
+            and (not self.causes or letter.cause in self.causes)
+            and now - letter.at >= self.older_than_seconds
+        )
+
+
+def entries(ledger: Ledger) -> list[Entry]:
+    """All dead letters that the ledger knows of, oldest first."""
+    found = []
+    for number, (letter, state) in enumerate(ledger.dead_letters(), 1):
+        chunk = letter.message.chunk
+        found.append(Entry(number, letter, state, chunk is not None and ledger.has_result(chunk.chunk_id)))
+    return found
+
+
+def want_back(ledger: Ledger, chosen: Sequence[Entry]) -> int:
+    """Marks what can be put back for :func:`settle_with_broker`; returns how many chunks that are.
+
+    From then on these chunks are outstanding and no longer given up.
+    """
+    back = [entry for entry in chosen if entry.replayable]
+    ledger.settle_dead_letters([entry.letter.position for entry in back], REPLAYING)
+    return len({entry.chunk_id for entry in back})
+
+
+def settle_with_broker(broker: Broker, run_id: str, ledger: Ledger) -> int:
+    """Does on the broker what the ledger says of dead letters; returns how many chunks are back.
+
+    Each chunk is put back once, however many letters it has. What a command that died in the
+    middle had done already may be done again: a chunk put back twice is a duplicate at worst.
+    """
+    discard_dropped(broker, run_id, ledger)
+    found = entries(ledger)
+    newest: dict[int | None, Entry] = {}
+    superseded = []
+    for entry in found:
+        if entry.state == REPLAYING:
+            if entry.chunk_id in newest:
+                superseded.append(newest[entry.chunk_id])
+            newest[entry.chunk_id] = entry
+    _in_batches(superseded, lambda entry: broker.discard(run_id, entry.letter), ledger)
+    _in_batches(list(newest.values()), lambda entry: broker.replay(run_id, entry.letter), ledger)
+    return len(newest)
+
+
+def discard_dropped(broker: Broker, run_id: str, ledger: Ledger) -> None:
+    """Lets the broker forget what the ledger says is dropped, in part or not at all forgotten yet."""
+    for letter, state in ledger.dead_letters():
+        if state == DROPPED:
+            broker.discard(run_id, letter)
+
+
+def _in_batches(found: list[Entry], act: Callable[[Entry], None], ledger: Ledger) -> None:
+    for first in range(0, len(found), BATCH):
+        batch = found[first : first + BATCH]
+        for entry in batch:
+            act(entry)
+        ledger.settle_dead_letters([entry.letter.position for entry in batch], REPLAYED)

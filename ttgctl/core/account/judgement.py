@@ -1,0 +1,136 @@
+"""From ledger to verdict: what was promised, what is there, and what that means."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from statistics import quantiles
+
+from ttg_worker.brokers.base import DLQ, RESULTS, RETRY, TASKS, QueueCounts
+from ttg_worker.workload import synthetic_digest
+from ttgctl.core.account.ledger import CONFLICT, DEAD, DROPPED, Ledger
+from ttgctl.domain.run import RunSpec
+from ttgctl.domain.verdict import ChunkAccount, FaultRecord, Recovery, Verdict
+
+
+def expected_digest(spec: RunSpec, chunk_id: int) -> str:
+    """The digest that a synthetic run's chunk must have."""
+    return synthetic_digest(spec.seed, spec.chunk_range(chunk_id))
+
+
+def known_digests(spec: RunSpec) -> Callable[[int], str] | None:
+    """The digest that each chunk must have; None for a workload whose values nobody knows yet."""
+    return partial(expected_digest, spec) if spec.synthetic else None
+
+
+def expected_checksum(spec: RunSpec) -> str | None:
+    """The checksum of a lossless synthetic run; None for a workload whose values nobody knows yet."""
+    if not spec.synthetic:
+        return None
+    total = hashlib.sha256()
+    for chunk_id in range(spec.chunks_total):
+        total.update(expected_digest(spec, chunk_id).encode())
+    return total.hexdigest()
+
+
+def judge(
+    ledger: Ledger,
+    spec: RunSpec,
+    *,
+    queues: QueueCounts,
+    faults: Sequence[FaultRecord] = (),
+    waits: Sequence[float] = (),
+    notes: Sequence[str] = (),
+    finished: bool = True,
+) -> Verdict:
+    """The verdict over what the ledger holds now.
+
+    Of a run that is not ``finished`` what is missing is outstanding and not lost. ``queues`` are
+    the counts after completion, ``waits`` the seconds that chunks taken from workers by faults
+    waited until they were handed over again.
+    """
+    ledger.commit()
+    totals = ledger.totals
+    acknowledged = ledger.acknowledged
+    missing = ledger.missing(spec.chunks_total)
+    lost = [chunk_id for chunk_id in missing if chunk_id < acknowledged] if finished else []
+    if missing and not finished:
+        notes = [*notes, f"{len(missing):,} chunks are outstanding; go on with: ttgctl resume {spec.run_id}"]
+    complete = ledger.accounted == spec.chunks_total
+    conflicts = ledger.extras(CONFLICT)
+    first, last = ledger.first_delivery_at, ledger.last_result_at()
+    seconds = last - first if first is not None and last is not None else 0.0
+    checksum = ledger.checksum() if totals.ok == spec.chunks_total else None
+    expected = expected_checksum(spec)
+    causes: Counter[str] = Counter(
+        letter.message.cause for letter, state in ledger.dead_letters() if state in (DEAD, DROPPED)
+    )
+    # A chunk whose publish was never confirmed and that has a result all the same.
+    unconfirmed = sum(ledger.has_result(c) for c in range(acknowledged, spec.chunks_total))
+    account = ChunkAccount(
+        attempted=ledger.attempted,
+        acknowledged=acknowledged,
+        ok=totals.ok,
+        lost=len(lost),
+        duplicated=totals.duplicated,
+        recovered=ledger.redelivered_chunks() + unconfirmed,
+        conflicting=len({chunk_id for chunk_id, _, _ in conflicts}),
+        unexpected=totals.unexpected,
+        retried=totals.retried,
+        dead_lettered=len(ledger.dead),
+    )
+    lossless = (
+        complete
+        and not lost
+        and not account.conflicting
+        and not account.unexpected
+        and not account.dead_lettered
+        and (expected is None or checksum == expected)
+    )
+    return Verdict(
+        run_id=spec.run_id,
+        backend=spec.backend,
+        substrate=spec.substrate,
+        lossless=lossless,
+        complete=complete,
+        chunks=account,
+        lost_chunks=tuple(lost),
+        dead_lettered_chunks=tuple(sorted(ledger.dead)),
+        conflicting_chunks=tuple(sorted({c for c, _, _ in conflicts if c is not None})),
+        dead_letter_causes=dict(causes),
+        parameters=totals.parameters_ok,
+        seconds=round(seconds, 3),
+        parameters_per_second=round(totals.parameters_ok / seconds, 1) if seconds > 0 else 0.0,
+        queues_after={
+            TASKS: queues.tasks,
+            RESULTS: queues.results if queues.results is not None else totals.messages,
+            RETRY: queues.retry,
+            DLQ: queues.dead if queues.dead is not None else totals.open_dead_letters,
+        },
+        faults=tuple(faults),
+        recovery=_recovery(waits),
+        checksum=checksum,
+        checksum_expected=expected,
+        unmet=_unmet(spec, faults),
+        notes=tuple(notes),
+    )
+
+
+def _unmet(spec: RunSpec, faults: Sequence[FaultRecord]) -> tuple[str, ...]:
+    if not spec.require_effect:
+        return ()
+    missed = [fault for fault in faults if fault.effect is None]
+    words = ("hit nothing" if fault.victim is None else "showed no effect" for fault in missed)
+    return tuple(f"{f.kind} (fault {f.fault_id}) {said}" for f, said in zip(missed, words, strict=True))
+
+
+def _recovery(waits: Sequence[float]) -> Recovery | None:
+    if not waits:
+        return None
+    ordered = sorted(waits)
+    cuts = quantiles(ordered, n=100, method="inclusive") if len(ordered) > 1 else ordered * 99
+    return Recovery(
+        p50_seconds=round(cuts[49], 3), p99_seconds=round(cuts[98], 3), max_seconds=round(ordered[-1], 3)
+    )

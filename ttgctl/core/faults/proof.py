@@ -1,0 +1,128 @@
+"""What the run shows of a fault after it was injected: chunks again, replacement, rate."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from ttg_worker.wire import ChunkResult, Heartbeat
+from ttgctl.core.faults.view import RunView
+
+RECOVERED_SHARE = 0.8
+# The view's rate is over these last seconds: a dip may show as late as that.
+RATE_WINDOW_SECONDS = 5.0
+# A chunk delivered again so long after a fault is hardly its doing.
+ADOPTION_SECONDS = 30.0
+
+
+@dataclass
+class ChunkAttribution:
+    """What counts as some fault's proof already: a worker replaces one victim, a chunk waits for one."""
+
+    workers: set[str] = field(default_factory=set)
+    chunks: set[int] = field(default_factory=set)
+
+
+class Proof:
+    """Follows the chunks that ``victims`` held at ``at`` (Unix seconds), and who took their place."""
+
+    def __init__(
+        self, victims: Collection[str], view: RunView, *, at: float, claims: ChunkAttribution
+    ) -> None:
+        self._victims = frozenset(victims)
+        self._at = at
+        self._claims = claims
+        self._there_before = {w.worker_id for w in view.workers} | set(view.heartbeats)
+        self._rate_before = view.chunks_per_second
+        self._last_below_at = at
+        self._waits: dict[int, float] = {}
+        self._replacement: str | None = None
+        self._held_by: dict[str, set[int]] = {}
+        self._told_at: dict[str, float] = {}
+        self.chunks_held: set[int] = set()
+        self.redelivered_seconds: float | None = None
+        self.replaced_seconds: float | None = None
+        self.recovered_seconds: float | None = None
+        self._see_held(view)
+
+    @property
+    def waits(self) -> list[float]:
+        """How long each chunk waited that was handed over again, in seconds."""
+        return list(self._waits.values())
+
+    @property
+    def complete(self) -> bool:
+        """All that a kill can show was seen."""
+        again = len(self._waits) == len(self.chunks_held)
+        recovered = self.recovered_seconds is not None or self._rate_before <= 0
+        return again and self.replaced_seconds is not None and recovered
+
+    def _see_held(self, view: RunView) -> None:
+        """Takes in what the victims said last before the fault, which may arrive after it."""
+        for victim in self._victims & view.heartbeats.keys():
+            heartbeat = view.heartbeats[victim]
+            if self._told_at.get(victim, 0.0) < heartbeat.at <= self._at:
+                self._told_at[victim] = heartbeat.at
+                held = {c for c in _in_hand(heartbeat) if not view.has_result(c)}
+                self.chunks_held -= self._held_by.get(victim, set()) - self._waits.keys()
+                self._held_by[victim] = held
+                self.chunks_held |= held
+                self._claims.chunks |= held
+
+    def see_view(self, view: RunView, *, over_at: float | None) -> None:
+        """``over_at`` is when the fault's effect was over, None while it lasts."""
+        self._see_held(view)
+        for heartbeat in view.heartbeats.values():
+            if heartbeat.worker_id not in self._victims and heartbeat.at > self._at:
+                for chunk_id in self.chunks_held.intersection(_in_hand(heartbeat)):
+                    self._again(chunk_id, heartbeat.at)
+                if heartbeat.chunk_id is not None:
+                    self._worked(heartbeat.worker_id, heartbeat.at)
+        self._follow_rate(view, over_at)
+
+    def see_result(self, result: ChunkResult) -> None:
+        if result.worker_id not in self._victims:
+            self._adopt(result)
+            if result.chunk_id in self.chunks_held:
+                self._again(result.chunk_id, result.started_at)
+            self._worked(result.worker_id, result.started_at)
+        elif result.finished_at <= self._at and result.chunk_id not in self._waits:
+            # It got out before the fault: the victim did not hold it any more.
+            self.chunks_held.discard(result.chunk_id)
+
+    def _adopt(self, result: ChunkResult) -> None:
+        """A heartbeat is older than the fault: what the victim took between the two shows only now."""
+        soon = 0 <= result.started_at - self._at < ADOPTION_SECONDS
+        if self._victims and soon and result.redelivered and result.chunk_id not in self._claims.chunks:
+            self.chunks_held.add(result.chunk_id)
+            self._claims.chunks.add(result.chunk_id)
+
+    def _again(self, chunk_id: int, at: float) -> None:
+        wait = max(0.0, at - self._at)
+        self._waits[chunk_id] = min(wait, self._waits.get(chunk_id, wait))
+        self._sum_up()
+
+    def _sum_up(self) -> None:
+        waits = self._waits
+        self.redelivered_seconds = round(max(waits.values()), 3) if waits else None
+
+    def _worked(self, worker_id: str, at: float) -> None:
+        if self._replacement is None and worker_id not in self._there_before | self._claims.workers:
+            self._replacement = worker_id
+            self._claims.workers.add(worker_id)
+        if worker_id == self._replacement and at >= self._at:
+            seconds = round(at - self._at, 3)
+            known = self.replaced_seconds
+            self.replaced_seconds = seconds if known is None else min(known, seconds)
+
+    def _follow_rate(self, view: RunView, over_at: float | None) -> None:
+        if self._rate_before <= 0 or self.recovered_seconds is not None:
+            return
+        if view.chunks_per_second < RECOVERED_SHARE * self._rate_before:
+            self._last_below_at = view.now
+        elif over_at is not None and view.now - over_at >= RATE_WINDOW_SECONDS:
+            self.recovered_seconds = round(max(0.0, self._last_below_at - self._at), 3)
+
+
+def _in_hand(heartbeat: Heartbeat) -> set[int]:
+    return {*heartbeat.held, *(() if heartbeat.chunk_id is None else (heartbeat.chunk_id,))}

@@ -1,0 +1,100 @@
+"""Publishes a run's chunks from a thread of its own, so that results are read meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections.abc import Iterator
+
+import msgspec
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+
+from ttg_worker.brokers.base import Broker
+from ttg_worker.errors import BrokerUnavailable
+from ttg_worker.simulated_faults import Picks
+from ttg_worker.wire import INDICES, Chunk
+from ttgctl.core.faults.chunk_faults import chunk_faults
+from ttgctl.core.inputs.parameters import ParameterSource
+from ttgctl.domain.run import RunSpec
+
+# How long publishing waits for a broker that went away before it gives up.
+PATIENCE_SECONDS = 120.0
+
+
+def chunks_of(spec: RunSpec, source: ParameterSource, *, first: int = 0) -> Iterator[Chunk]:
+    """The run's chunks from ``first`` on, made one by one; always the same for the same run."""
+    with_values = spec.parameter_source is not None
+    for chunk_id, indices in spec.chunk_ranges(first=first):
+        raw = msgspec.Raw(msgspec.json.encode(source.values(indices))) if with_values else INDICES
+        yield Chunk(spec.run_id, chunk_id, indices.start, indices.stop, raw)
+
+
+class Publishing:
+    """``attempted`` and ``acknowledged`` count chunks from the first of the run on.
+
+    After ``finished`` all are confirmed, or ``error`` says why not.
+    """
+
+    def __init__(self, broker: Broker, spec: RunSpec, source: ParameterSource, *, first: int) -> None:
+        self._broker = broker
+        self._spec = spec
+        self._source = source
+        self._duplicates = Picks(chunk_faults(spec).duplicate, seed=spec.seed, purpose="duplicate")
+        # The places, counted from 1, of second copies among what was sent.
+        self._doubled_at: list[int] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="publishing", daemon=True)
+        self.attempted = first
+        self.acknowledged = first
+        self.finished = False
+        self.error: Exception | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stops between two chunks; what was sent may still be unconfirmed."""
+        self._stop.set()
+        self._thread.join(timeout=5.0)
+
+    def _run(self) -> None:
+        again = Retrying(
+            retry=retry_if_exception_type(BrokerUnavailable),
+            wait=wait_exponential(multiplier=0.1, max=2.0),
+            stop=stop_after_delay(PATIENCE_SECONDS),
+            reraise=True,
+        )
+        try:
+            again(self._publish)
+        # The thread's owner must hear of it, whatever it is: it is raised there.
+        except Exception as error:
+            self.error = error
+
+    def _publish(self) -> None:
+        first = self.acknowledged
+        publisher = self._broker.publisher(self._spec.run_id)
+        self._doubled_at.clear()
+        try:
+            for confirmed in publisher.publish(self._with_duplicates(first)):
+                self.acknowledged = first + confirmed - bisect_right(self._doubled_at, confirmed)
+            self.finished = not self._stop.is_set() and self.acknowledged == self._spec.chunks_total
+        finally:
+            publisher.close()
+
+    def _with_duplicates(self, first: int) -> Iterator[Chunk]:
+        """What the plan wants twice follows itself at once; ``acknowledged`` counts it once."""
+        sent = 0
+        for chunk in self._counted(first):
+            yield chunk
+            sent += 1
+            if chunk.chunk_id in self._duplicates:
+                sent += 1
+                self._doubled_at.append(sent)
+                yield chunk
+
+    def _counted(self, first: int) -> Iterator[Chunk]:
+        for chunk in chunks_of(self._spec, self._source, first=first):
+            if self._stop.is_set():
+                return
+            self.attempted = max(self.attempted, chunk.chunk_id + 1)
+            yield chunk
