@@ -32,7 +32,7 @@ check: setup  ## Lint, types, import rules
 	$(BIN)/lint-imports --no-cache
 
 bench: setup  ## Measure throughput side by side with the raw clients, Celery and Dramatiq
-	$(BIN)/ttgctl bench
+	PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)
 
 clean:  ## Remove what make made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

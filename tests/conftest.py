@@ -25,7 +25,7 @@ from ttgctl.core.ports import SubstrateError
 from ttgctl.core.records.event_log import read_events
 from ttgctl.core.records.run_folder import RunFolder
 from ttgctl.domain.events import Progress
-from ttgctl.substrates.kind import docker_engine
+from ttgctl.substrates import docker_engine
 from ttgctl.substrates.local import processes
 from ttgctl.substrates.local.processes import OwnedProcess
 from ttgctl.substrates.local.rabbitmq_server import RabbitMQServer

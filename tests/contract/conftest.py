@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import support.memory_broker  # noqa: F401 (registers memory://)
 from ttg_worker.brokers import open_broker
 from ttg_worker.brokers.base import DeliveryOptions
 from ttgctl.substrates.local import processes

@@ -15,8 +15,8 @@ import pytest
 from ttg_worker.brokers import open_broker
 from ttg_worker.brokers.base import DeliveryOptions
 from ttgctl.substrates.broker_probe import answers
-from ttgctl.substrates.kind.worker_image import image_files, image_name
 from ttgctl.substrates.local import processes, rabbitmq_server, redis_server
+from ttgctl.substrates.worker_image import image_files, image_name
 
 BACKENDS = ("rabbitmq", "redis")
 RUN_SECONDS = 200.0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ttgctl.substrates.kind import docker_engine
+from ttgctl.substrates import docker_engine
 
 RUN_SECONDS = 150.0
 COMMAND = Path(sys.executable).with_name("ttgctl")

@@ -7,7 +7,7 @@ import secrets
 import signal
 import urllib.request
 
-from ttgctl.substrates.kind.worker_image import image_files, image_name
+from ttgctl.substrates.worker_image import image_files, image_name
 
 RUN_SECONDS = 150.0
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from ttgctl.substrates.kind import docker_engine
+from ttgctl.substrates import docker_engine
 
 # Other sessions of these tests on the same engine have clusters of their own.
 CLUSTER = f"ttg-e2e-stop-{secrets.token_hex(2)}"

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from ttgctl.substrates.kind.worker_image import image_files, image_name
+from ttgctl.substrates.worker_image import image_files, image_name
 
 RUN_SECONDS = 150.0
 WORKERS = 3

@@ -22,13 +22,13 @@ import yaml
 from ttgctl.core.cleanup import remove
 from ttgctl.core.ports import BrokerEndpoint, OwnedResource, SubstrateError, WorkerStatus
 from ttgctl.domain.run import Placement, RunSpec
+from ttgctl.substrates import docker_engine
 from ttgctl.substrates.broker_probe import answers
-from ttgctl.substrates.kind import docker_engine
 from ttgctl.substrates.kind.cluster import POOL
 from ttgctl.substrates.kind.substrate import KindSubstrate
 from ttgctl.substrates.kubernetes import inventory, manifests
-from ttgctl.substrates.kubernetes.polling import until
 from ttgctl.substrates.kubernetes.substrate import KubernetesSubstrate
+from ttgctl.substrates.polling import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("cluster"), pytest.mark.timeout(300)]
 

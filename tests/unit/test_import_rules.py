@@ -21,7 +21,6 @@ def loaded(code: str) -> set[str]:
         ("ttg_worker.__main__", set()),
         ("ttg_worker.brokers.redis.broker", {"redis"}),
         ("ttg_worker.brokers.rabbitmq.broker", {"pika"}),
-        ("ttg_worker.brokers.memory", set()),
     ],
 )
 def test_a_worker_loads_no_orchestrator_and_one_client_at_the_most(module, its_own):

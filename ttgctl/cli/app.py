@@ -33,7 +33,7 @@ COMMANDS = {
     "doctor": "Check this machine for what runs need.",
     "manifests": "Print the Kubernetes objects of a run as YAML.",
     "export": "Pack a run for a bug report, without secrets.",
-    "bench": "Measure throughput beside the raw clients, Celery and Dramatiq.",
+    "bench": "Measure how fast workers here drain a broker.",
     "cleanup": "Remove what ttgctl made: lists first, asks, deletes by uid.",
 }
 

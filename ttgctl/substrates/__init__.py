@@ -18,7 +18,7 @@ def choose(name: str, *, context: str | None) -> tuple[str, str]:
         return name, "asked for"
     if shutil.which("kind") is None:
         return "local", "kind is not installed"
-    from ttgctl.substrates.kind.docker_engine import connect
+    from ttgctl.substrates.docker_engine import connect
 
     try:
         connect().close()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from ttg_worker.brokers.static.broker import static_url
-from ttgctl.substrates.local.server import ServerAddress, broker_folder
+from ttgctl.substrates.broker_server import ServerAddress, broker_folder
 
 # Faults for which something must lie between the workers.
 BROKER_FAULTS: Final = ("restart-broker", "kill-broker", "partition")
@@ -14,7 +14,7 @@ NO_BROKER: Final = "fixed shares have no broker"
 
 
 class StaticShares:
-    """See :class:`ttgctl.substrates.local.server.LocalServer`; there is nothing that could run."""
+    """See :class:`ttgctl.substrates.broker_server.LocalServer`; there is nothing that could run."""
 
     def __init__(self, run_folder: Path, workers: int) -> None:
         self._run_folder = run_folder

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from ttg_worker.brokers import backend_of
+from ttg_worker.brokers import BACKEND_OF_SCHEME, backend_of
 from ttg_worker.brokers.base import DeliveryOptions
 from ttg_worker.errors import BrokerError, SettingsError
 from ttg_worker.simulated_faults import Picks
@@ -50,7 +50,7 @@ class WorkerSettings:
             backend = backend_of(url)
         except BrokerError as error:
             raise SettingsError(f"BROKER_URL: {error}") from None
-        wanted = read.choice("QUEUE_BACKEND", ("redis", "rabbitmq", "memory", "static"), default=backend)
+        wanted = read.choice("QUEUE_BACKEND", tuple(sorted(set(BACKEND_OF_SCHEME.values()))), default=backend)
         if wanted != backend:
             raise SettingsError(f"QUEUE_BACKEND={wanted}, but BROKER_URL is of {backend}; make them agree")
         return cls(

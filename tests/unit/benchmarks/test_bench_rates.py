@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ttgctl.benchmarks.contenders import CEILING, CELERY, DRAMATIQ, OWN, Contender, contenders
-from ttgctl.benchmarks.rates import BenchmarkError, Done, chunks_per_second
-from ttgctl.benchmarks.throughput import Aim, aims, compared, measure
+from benchmarks.contenders import CEILING, CELERY, DRAMATIQ, OWN, Contender, contenders
+from benchmarks.throughput import Aim, aims, compared, measure
+from ttgctl.drain_rate.rates import BenchmarkError, Done, chunks_per_second
 
 
 def contender(

@@ -8,12 +8,11 @@ import json
 import pytest
 from rich.console import Console
 
-from ttgctl.benchmarks import session
-from ttgctl.benchmarks.contenders import CEILING, CELERY, OWN, Contender
-from ttgctl.benchmarks.session import Plan, carry_out
-from ttgctl.benchmarks.table import Report, report_json, report_table
-from ttgctl.benchmarks.throughput import Aim, compared
-from ttgctl.cli.app import _run
+from benchmarks import session
+from benchmarks.contenders import CEILING, CELERY, OWN, Contender
+from benchmarks.session import Plan, carry_out
+from benchmarks.table import Report, report_json, report_table
+from benchmarks.throughput import Aim, compared
 from ttgctl.core.ports import MissingRequirement
 
 
@@ -52,12 +51,6 @@ def test_what_is_missing_is_left_out_and_said():
 def test_what_is_missing_is_an_error_where_it_was_asked_for():
     with pytest.raises(MissingRequirement, match=r"ttgctl\[dev\].*apt install"):
         carry_out(plan(insisted=True), say=lambda line: None)
-
-
-@pytest.mark.parametrize("text", ["", "0", "1,,2", "one", "2;4"])
-def test_numbers_of_workers_that_are_none_are_refused(text, capsys):
-    assert _run(["bench", "--workers", text]) == 2
-    assert "expected numbers of 1 or more" in capsys.readouterr().err
 
 
 def report() -> Report:

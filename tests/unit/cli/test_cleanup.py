@@ -68,8 +68,8 @@ class TestQueuesOnABrokerOfOthers:
         assert ExternalQueues(folder).owned() == []
 
     def test_are_one_resource_without_the_password_and_go_with_the_url(self, folder, request):
+        from support.memory_broker import MemoryBroker
         from ttg_worker.brokers.base import DeliveryOptions
-        from ttg_worker.brokers.memory import MemoryBroker
 
         url = f"memory://user:s3cret@{request.node.name}"
         broker = MemoryBroker.at(url, options=DeliveryOptions())

@@ -62,7 +62,7 @@ def test_every_variable_is_read():
 @given(
     st.builds(
         WorkerSettings,
-        broker_url=st.sampled_from(["redis://h/0", "amqp://u:p@h:1/%2F", "memory://x"]),
+        broker_url=st.sampled_from(["redis://h/0", "amqp://u:p@h:1/%2F", "rediss://h"]),
         run_id=st.just("run-1"),
         worker_id=st.just("w-1"),
         workload=st.sampled_from([SYNTHETIC, "a b.py:f"]),
@@ -109,7 +109,7 @@ def test_what_is_needed_must_be_there(name, value):
 @pytest.mark.parametrize(
     ("name", "value", "accepted"),
     [
-        ("QUEUE_BACKEND", "kafka", "redis, rabbitmq, memory"),
+        ("QUEUE_BACKEND", "kafka", "rabbitmq, redis"),
         ("QUEUE_BACKEND", "rabbitmq", "BROKER_URL is of redis"),
         ("SIMULATE_WORK_MS", "fast", "a number of 0 or more"),
         ("SIMULATE_WORK_MS", "-1", "a number of 0 or more"),
@@ -150,7 +150,7 @@ def test_an_unknown_broker_is_named_without_its_password():
         ("amqps://h", "rabbitmq"),
         ("redis://h", "redis"),
         ("rediss://h", "redis"),
-        ("memory://h", "memory"),
+        ("static:///h", "static"),
     ],
 )
 def test_backend_of(url, backend):

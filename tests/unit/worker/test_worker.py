@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.memory_broker import MemoryBroker
 from ttg_worker.brokers.base import DeliveryOptions
-from ttg_worker.brokers.memory import MemoryBroker
 from ttg_worker.settings import WorkerSettings
 from ttg_worker.wire import Chunk
 from ttg_worker.worker import PREFETCH_MOST, Worker

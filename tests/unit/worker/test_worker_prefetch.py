@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
+from support.memory_broker import MemoryBroker, MemoryConsumer
 from ttg_worker.brokers.base import DeliveryOptions
-from ttg_worker.brokers.memory import MemoryBroker, MemoryConsumer
 from ttg_worker.settings import WorkerSettings
 from ttg_worker.wire import Chunk
 from ttg_worker.worker import Worker

@@ -1,8 +1,7 @@
-"""Measure throughput beside the raw clients, Celery and Dramatiq."""
+"""Measure how fast workers of this machine drain a broker: yours, or one that is started for it."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -10,63 +9,42 @@ import typer
 from ttgctl.cli.options import flags
 
 
-class What(StrEnum):
-    ttgctl = "ttgctl"
-    ceiling = "ceiling"
-    celery = "celery"
-    dramatiq = "dramatiq"
-    commands = "commands"
-
-
 def bench(
-    chunks: Annotated[
-        int,
-        typer.Option(min=1000, help="Chunks on RabbitMQ; Redis gets 4 times, Celery and Dramatiq a tenth."),
-    ] = 50_000,
+    chunks: Annotated[int, typer.Option(min=1000, help="Chunks of no work to drain, each time.")] = 50_000,
     backend: Annotated[
-        list[flags.BackendName] | None, typer.Option(help="Only this backend; repeatable.")
+        flags.BackendName | None, typer.Option(help="The broker to start; left out: each that is installed.")
     ] = None,
-    workers: Annotated[str, typer.Option(help="Numbers of workers to measure with.")] = "1,2,4",
-    only: Annotated[list[What] | None, typer.Option(help="Only this; repeatable.")] = None,
+    broker_url: flags.BrokerUrl = None,
+    workers: Annotated[str, typer.Option(help="Numbers of workers to measure with.")] = "1,2",
     repeat: Annotated[int, typer.Option(min=1, help="Measurements of each, taken in turn.")] = 3,
-    runs: Annotated[
-        bool,
-        typer.Option("--runs", help="Whole runs as well: with and without a kill, and the memory; minutes."),
-    ] = False,
     output: flags.TableOutputOption = flags.TableOutput.text,
 ) -> int:
     import signal
     import sys
 
-    from ttgctl.benchmarks.contenders import CEILING, CELERY, DRAMATIQ, OWN
-    from ttgctl.benchmarks.session import BACKENDS, Plan, carry_out
-    from ttgctl.benchmarks.table import report_json, report_table
     from ttgctl.cli.status import say
+    from ttgctl.drain_rate.session import Plan, measure
+    from ttgctl.ui.views.drain_rates import drain_rates_json, drain_rates_table
 
-    titles = {What.ttgctl: OWN, What.ceiling: CEILING, What.celery: CELERY, What.dramatiq: DRAMATIQ}
-    wanted = set(only or What)
     plan = Plan(
-        whats=[title for what, title in titles.items() if what in wanted],
-        backends=[name for name in BACKENDS if backend is None or name in backend],
+        backend=None if backend is None else backend.value,
+        broker_url=broker_url,
         workers=_numbers(workers),
         chunks=chunks,
         repeat=repeat,
-        commands=What.commands in wanted,
-        runs=runs,
-        insisted=bool(only or backend),
     )
     # Asked to leave by whichever signal, the brokers and workers go first.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        report = carry_out(plan, say)
+        rates = measure(plan, say)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; its brokers, workers and files are removed") from None
     if output is flags.TableOutput.json:
-        sys.stdout.buffer.write(report_json(report))
+        sys.stdout.buffer.write(drain_rates_json(rates))
         return 0
     from ttgctl.ui.text.console import data_console
 
-    data_console().print(report_table(report))
+    data_console().print(drain_rates_table(rates))
     return 0
 
 

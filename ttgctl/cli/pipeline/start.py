@@ -128,7 +128,7 @@ def _backend_of(url: str) -> str:
         backend = backend_of(url)
     except BrokerError:
         backend = ""
-    # Those in memory and in files are no brokers that were there before, and reach no other machine.
+    # Fixed shares are files and no broker that was there before, and reach no other machine.
     if backend not in tuple(BackendName):
         scheme = urlsplit(url).scheme
         raise SpecError(f"--broker-url {scheme}://…: expected amqp://…, amqps://…, redis://… or rediss://…")

@@ -21,8 +21,8 @@ from docker.models.containers import Container
 
 from ttgctl.core.ports import MissingRequirement, Say, SubstrateError
 from ttgctl.core.records.run_folder import state_folder
-from ttgctl.substrates.kind import docker_engine
-from ttgctl.substrates.kubernetes.polling import until
+from ttgctl.substrates import docker_engine
+from ttgctl.substrates.polling import until
 
 CLUSTER_LABEL: Final = "io.x-k8s.kind.cluster"
 ROLE_LABEL: Final = "io.x-k8s.kind.role"

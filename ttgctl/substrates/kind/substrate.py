@@ -9,15 +9,15 @@ from typing import Any, Final
 
 from ttgctl.core.ports import Check, Evidence, OwnedResource, Say, SubstrateError, WorkerStatus
 from ttgctl.domain.run import RunSpec
-from ttgctl.substrates.kind import worker_image
+from ttgctl.substrates import worker_image
 from ttgctl.substrates.kind.cluster import NODE_IMAGE, KindCluster
+from ttgctl.substrates.kind.node_ports import MappedPorts
 from ttgctl.substrates.kubernetes import manifests
 from ttgctl.substrates.kubernetes.api import KubeApi
 from ttgctl.substrates.kubernetes.broker_route import HostPath
-from ttgctl.substrates.kubernetes.node_ports import MappedPorts
 from ttgctl.substrates.kubernetes.pod_faults import evidence
-from ttgctl.substrates.kubernetes.polling import until
 from ttgctl.substrates.kubernetes.substrate import KubernetesSubstrate
+from ttgctl.substrates.polling import until
 
 READY_SECONDS: Final = 120.0
 
@@ -60,9 +60,9 @@ class KindSubstrate(KubernetesSubstrate):
         return self._cluster
 
     def preflight(self) -> list[Check]:
-        from ttgctl.substrates.doctor import kind_problems
+        from ttgctl.substrates.kind.checks import kind_checks
 
-        return kind_problems(self._cluster)
+        return kind_checks(self._cluster)
 
     def ensure(self, say: Say) -> None:
         with self._cluster.locked(), ThreadPoolExecutor(1) as pool:

@@ -15,8 +15,8 @@ from ttgctl.substrates.kubernetes.api import ApiRefused, KubeApi
 from ttgctl.substrates.kubernetes.broker_route import HostPath
 from ttgctl.substrates.kubernetes.manifests import BROKER_PORTS, Credentials, NodePorts, broker_name
 from ttgctl.substrates.kubernetes.pod_faults import kill_pod
-from ttgctl.substrates.kubernetes.polling import until
 from ttgctl.substrates.kubernetes.port_forward import PortForward
+from ttgctl.substrates.polling import until
 
 READY_SECONDS: Final = 180.0
 STOP_SECONDS: Final = 60.0

@@ -207,7 +207,7 @@ def run_objects(
 
 def run_yaml(spec: RunSpec, *, input_folder: Path) -> str:
     """The same as text, with the image that the run names or that would be built for it."""
-    from ttgctl.substrates.kind import worker_image
+    from ttgctl.substrates import worker_image
 
     image = spec.placement.image or worker_image.image_name(worker_image.image_files())
     return as_yaml(run_objects(spec, image=image, input_folder=input_folder))

@@ -20,6 +20,7 @@ from ttgctl.core.records.run_folder import run_folder
 from ttgctl.domain.faults import parse_fault
 from ttgctl.domain.run import RunSpec
 from ttgctl.substrates import static_shares
+from ttgctl.substrates.broker_server import broker_folder
 from ttgctl.substrates.kubernetes import labels, manifests, network_cut, pods
 from ttgctl.substrates.kubernetes.api import CONTROLLERS, ApiRefused, KubeApi
 from ttgctl.substrates.kubernetes.broker import ClusterBroker
@@ -28,10 +29,9 @@ from ttgctl.substrates.kubernetes.diagnostics import definitions
 from ttgctl.substrates.kubernetes.inventory import inventory, strangers
 from ttgctl.substrates.kubernetes.manifests import broker_name, workers_name
 from ttgctl.substrates.kubernetes.pod_faults import delete_pod, evidence, kill_pod, signal_pod, stop_pod
-from ttgctl.substrates.kubernetes.polling import until
 from ttgctl.substrates.kubernetes.share_sync import ShareSync
-from ttgctl.substrates.local.run_storage import delete_stored, stored
-from ttgctl.substrates.local.server import broker_folder
+from ttgctl.substrates.polling import until
+from ttgctl.substrates.run_storage import delete_stored, stored
 
 STOP_SECONDS: Final = 20.0
 DELETE_SECONDS: Final = 90.0
@@ -80,9 +80,9 @@ class KubernetesSubstrate:
         return None
 
     def preflight(self) -> list[Check]:
-        from ttgctl.substrates.doctor import context_problems
+        from ttgctl.substrates.kubernetes.checks import context_checks
 
-        return context_problems(
+        return context_checks(
             self.connect, context=self.context, namespace=self.namespace, backend=self._backend
         )
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 
 from ttgctl.core.ports import Evidence, SubstrateError
-from ttgctl.substrates.kubernetes.polling import until
 from ttgctl.substrates.local import processes
 from ttgctl.substrates.local.processes import OwnedProcess
+from ttgctl.substrates.polling import until
 
 # The kernel acts as soon as the process next runs, at once in all but an overloaded machine.
 SIGNAL_SECONDS = 1.0

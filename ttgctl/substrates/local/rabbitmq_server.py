@@ -20,9 +20,9 @@ import psutil
 from ttg_worker.brokers.base import DeliveryOptions
 from ttg_worker.errors import BrokerUnavailable
 from ttgctl.core.ports import SubstrateError
+from ttgctl.substrates.broker_server import ServerAddress, broker_folder, free_ports
 from ttgctl.substrates.local import processes
 from ttgctl.substrates.local.processes import OwnedProcess
-from ttgctl.substrates.local.server import ServerAddress, broker_folder, free_ports
 
 _NAME = "broker"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -53,7 +53,7 @@ class _Identity(msgspec.Struct, frozen=True):
 
 
 class RabbitMQServer:
-    """Implements :class:`~ttgctl.substrates.local.server.LocalServer`."""
+    """Implements :class:`~ttgctl.substrates.broker_server.LocalServer`."""
 
     def __init__(self, run_folder: Path) -> None:
         self._run_folder = run_folder

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from ttgctl.core.ports import SubstrateError
+from ttgctl.substrates.broker_server import ServerAddress, broker_folder, free_ports
 from ttgctl.substrates.local import processes
-from ttgctl.substrates.local.server import ServerAddress, broker_folder, free_ports
 
 READY_SECONDS: Final = 15.0
 # A server that loads a long append-only file answers, only not yet with what is asked of it.
@@ -69,7 +69,7 @@ CANDIDATES: Final[Sequence[Candidate]] = (installed, embedded)
 
 
 class RedisServer:
-    """See :class:`ttgctl.substrates.local.server.LocalServer`. ``candidates`` are tried in order."""
+    """See :class:`ttgctl.substrates.broker_server.LocalServer`. ``candidates`` are tried in order."""
 
     def __init__(self, run_folder: Path, *, candidates: Sequence[Candidate] = CANDIDATES) -> None:
         self._run_folder = run_folder

@@ -23,11 +23,11 @@ from ttgctl.core.records.run_folder import RunFolder, run_folder
 from ttgctl.domain.faults import parse_fault
 from ttgctl.domain.run import RunSpec
 from ttgctl.substrates import static_shares
+from ttgctl.substrates.broker_server import LocalServer, broker_folder
 from ttgctl.substrates.local import faults, processes
 from ttgctl.substrates.local.processes import OwnedProcess
-from ttgctl.substrates.local.run_storage import delete_stored, stored
-from ttgctl.substrates.local.server import LocalServer, broker_folder
 from ttgctl.substrates.local.tcp_relay import TcpRelay, relay_problem
+from ttgctl.substrates.run_storage import delete_stored, stored
 from ttgctl.substrates.worker_settings import worker_settings
 
 BROKER = "broker"

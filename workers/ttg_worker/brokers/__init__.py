@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from ttg_worker.brokers.base import Broker, DeliveryOptions
 from ttg_worker.errors import BrokerError
+
+# Opens the broker of a URL; nothing is connected before it is used.
+Opener = Callable[[str, DeliveryOptions], Broker]
+
+
+def _open_rabbitmq(url: str, options: DeliveryOptions) -> Broker:
+    from ttg_worker.brokers.rabbitmq.broker import RabbitMQBroker
+
+    return RabbitMQBroker(url, options=options)
+
+
+def _open_redis(url: str, options: DeliveryOptions) -> Broker:
+    from ttg_worker.brokers.redis.broker import RedisBroker
+
+    return RedisBroker(url, options=options)
+
+
+def _open_static(url: str, options: DeliveryOptions) -> Broker:
+    from ttg_worker.brokers.static.broker import StaticBroker
+
+    return StaticBroker(url, options=options)
+
 
 BACKEND_OF_SCHEME = {
     "amqp": "rabbitmq",
     "amqps": "rabbitmq",
     "redis": "redis",
     "rediss": "redis",
-    "memory": "memory",
     "static": "static",
 }
+OPENERS: dict[str, Opener] = {"rabbitmq": _open_rabbitmq, "redis": _open_redis, "static": _open_static}
+
+
+def register_backend(backend: str, *, scheme: str, opener: Opener) -> None:
+    """Makes URLs of ``scheme`` open a broker of another kind from now on, in this process."""
+    BACKEND_OF_SCHEME[scheme] = backend
+    OPENERS[backend] = opener
 
 
 def backend_of(url: str) -> str:
@@ -29,19 +58,4 @@ def backend_of(url: str) -> str:
 
 def open_broker(url: str, *, options: DeliveryOptions) -> Broker:
     """The broker that ``url`` names; connects when first used."""
-    backend = backend_of(url)
-    if backend == "rabbitmq":
-        from ttg_worker.brokers.rabbitmq.broker import RabbitMQBroker
-
-        return RabbitMQBroker(url, options=options)
-    if backend == "redis":
-        from ttg_worker.brokers.redis.broker import RedisBroker
-
-        return RedisBroker(url, options=options)
-    if backend == "static":
-        from ttg_worker.brokers.static.broker import StaticBroker
-
-        return StaticBroker(url, options=options)
-    from ttg_worker.brokers.memory import MemoryBroker
-
-    return MemoryBroker.at(url, options=options)
+    return OPENERS[backend_of(url)](url, options)

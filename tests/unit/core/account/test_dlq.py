@@ -8,8 +8,8 @@ from contextlib import closing
 
 import pytest
 
+from support.memory_broker import MemoryBroker
 from ttg_worker.brokers.base import DeliveryOptions, Recorded
-from ttg_worker.brokers.memory import MemoryBroker
 from ttg_worker.wire import Chunk, DeadLetter
 from ttgctl.core.account.dead_letters import (
     Entry,

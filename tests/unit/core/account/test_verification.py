@@ -9,8 +9,8 @@ from contextlib import closing
 import msgspec
 import pytest
 
+from support.memory_broker import MemoryBroker
 from ttg_worker.brokers.base import DeliveryOptions, Recorded
-from ttg_worker.brokers.memory import MemoryBroker
 from ttg_worker.wire import Chunk, ChunkResult, DeadLetter, digest
 from ttg_worker.workload import synthetic_value
 from ttgctl.core.account import verification

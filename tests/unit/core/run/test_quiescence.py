@@ -9,10 +9,10 @@ import uuid
 import msgspec
 import pytest
 
+from support.memory_broker import MemoryBroker, MemoryPublisher
 from ttg_worker import wire
 from ttg_worker.brokers import open_broker
 from ttg_worker.brokers.base import DeliveryOptions, QueueCounts
-from ttg_worker.brokers.memory import MemoryBroker, MemoryPublisher
 from ttg_worker.wire import ChunkResult, Heartbeat
 from ttgctl.core.inputs.parameters import IndexParameters
 from ttgctl.core.ports import BrokerEndpoint, WorkerStatus

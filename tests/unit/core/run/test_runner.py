@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from support.memory_broker import MemoryBroker
 from ttg_worker.brokers.base import DeliveryOptions
-from ttg_worker.brokers.memory import MemoryBroker
 from ttg_worker.errors import BrokerError, BrokerUnavailable
 from ttg_worker.settings import WorkerSettings
 from ttg_worker.worker import Worker

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from ttgctl.substrates import doctor
+from ttgctl.substrates import worker_image
 from ttgctl.substrates.broker_probe import answers
-from ttgctl.substrates.kind import cluster, worker_image
+from ttgctl.substrates.kind import checks, cluster
 from ttgctl.substrates.kind.cluster import POOL
+from ttgctl.substrates.kind.node_ports import free_pairs
 from ttgctl.substrates.kubernetes import pods
 from ttgctl.substrates.kubernetes.manifests import NodePorts
-from ttgctl.substrates.kubernetes.node_ports import free_pairs
-from ttgctl.substrates.kubernetes.polling import until
+from ttgctl.substrates.polling import until
 
 ALL = dict.fromkeys(POOL, 1)
 
@@ -133,18 +133,18 @@ def test_what_is_in_a_pods_way_is_one_line() -> None:
 def test_a_node_image_that_refuses_the_hosts_cgroup_is_found_before_it_is_run(
     image: str, cgroup: str, status: str
 ) -> None:
-    found = doctor._cgroup(image, {"CgroupVersion": cgroup})
+    found = checks._cgroup(image, {"CgroupVersion": cgroup})
     assert found.status == status
     assert bool(found.fix) == (status == "fail")
 
 
 def test_old_programs_and_low_limits_are_warned_of_with_the_fix() -> None:
-    assert doctor._engine("19.03.1", {}).status == "warn"
-    assert doctor._engine("28.0.0", {}).status == "ok"
-    low = doctor._inotify_limits(128, 8192, where="in the nodes")
+    assert checks._engine("19.03.1", {}).status == "warn"
+    assert checks._engine("28.0.0", {}).status == "ok"
+    low = checks._inotify_limits(128, 8192, where="in the nodes")
     assert (low.status, "sysctl" in low.fix) == ("warn", True)
-    assert doctor._inotify_limits(512, 524288, where="").status == "ok"
-    amounts = [doctor._by_amount("disk", "", free, 10, 3, fix="make room").status for free in (2, 5, 20)]
+    assert checks._inotify_limits(512, 524288, where="").status == "ok"
+    amounts = [checks._by_amount("disk", "", free, 10, 3, fix="make room").status for free in (2, 5, 20)]
     assert amounts == ["fail", "warn", "ok"]
 
 
@@ -155,7 +155,7 @@ def test_a_machine_without_docker_and_kind_is_told_so_and_nothing_is_raised(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     nowhere = cluster.KindCluster("none", workers=1, node_image="kindest/node:v1.34.4")
-    found = {problem.check: problem for problem in doctor.kind_problems(nowhere)}
+    found = {check.check: check for check in checks.kind_checks(nowhere)}
     assert found["Docker engine"].status == "fail"
     assert found["kind"].status == "fail"
     assert all(problem.fix for problem in found.values() if problem.status != "ok")

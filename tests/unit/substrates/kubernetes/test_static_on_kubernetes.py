@@ -9,9 +9,8 @@ import pytest
 from ttgctl.core.ports import OwnedResource, SubstrateError
 from ttgctl.core.records.run_folder import run_folder
 from ttgctl.domain.run import Placement, RunSpec
-from ttgctl.substrates import doctor
 from ttgctl.substrates.kind.substrate import KindSubstrate
-from ttgctl.substrates.kubernetes import labels
+from ttgctl.substrates.kubernetes import checks, labels
 from ttgctl.substrates.kubernetes.api import ApiRefused
 from ttgctl.substrates.kubernetes.substrate import KubernetesSubstrate
 from ttgctl.substrates.local import substrate as local_substrate
@@ -115,7 +114,7 @@ def test_who_may_not_talk_to_pods_is_told_before_anything_starts(substrate, api,
     api.refused = {"get pods/exec"}
     (failed,) = [problem for problem in substrate.preflight() if problem.status == "fail"]
     assert "get pods/exec" in failed.detail
-    assert {p.status for p in doctor.context_problems(lambda: api, context="c", namespace="mine")} == {"ok"}
+    assert {p.status for p in checks.context_checks(lambda: api, context="c", namespace="mine")} == {"ok"}
 
 
 def test_workers_end_with_their_job_and_what_has_ended_is_not_waited_for(substrate, api):

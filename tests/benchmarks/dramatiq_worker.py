@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import os
 
-from ttgctl.benchmarks.dramatiq_tasks import BROKER_VARIABLE, RESULTS_VARIABLE, open_actor
+from benchmarks.dramatiq_tasks import BROKER_VARIABLE, RESULTS_VARIABLE, open_actor
 
 broker = open_actor(os.environ[BROKER_VARIABLE], os.environ[RESULTS_VARIABLE]).broker

@@ -1,12 +1,11 @@
-"""Checks of this machine and its cluster before a run, each with the fix."""
+"""Checks of this machine and its Kind cluster before a run, each with the fix."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,11 +14,12 @@ import psutil
 from docker.errors import ImageNotFound
 
 from ttgctl.core.ports import Check, SubstrateError
-from ttgctl.substrates.kind import docker_engine
+from ttgctl.substrates import docker_engine
+from ttgctl.substrates.checks import fail, ok, warn
 from ttgctl.substrates.kind.cluster import NODE_IMAGE, POOL, KindCluster
-from ttgctl.substrates.kind.worker_image import ARCHITECTURES
 from ttgctl.substrates.kubernetes.api import KubeApi
 from ttgctl.substrates.local.rabbitmq_server import RabbitMQServer
+from ttgctl.substrates.worker_image import ARCHITECTURES
 
 GIB: Final = 1 << 30
 OLDEST_ENGINE: Final = (20, 10)
@@ -33,7 +33,7 @@ DISK_WARN, DISK_FAIL = 10 * GIB, 3 * GIB
 MEMORY_WARN, MEMORY_FAIL = 4 * GIB, 2 * GIB
 
 
-def kind_problems(cluster: KindCluster) -> list[Check]:
+def kind_checks(cluster: KindCluster) -> list[Check]:
     """What a run on this Kind cluster needs, which need not exist; and, without it, a local run."""
     return [*_of_machine(cluster), _rabbitmq_server()]
 
@@ -46,82 +46,21 @@ def _of_machine(cluster: KindCluster) -> list[Check]:
             info, version = client.info(), str(client.version()["Version"])
     except SubstrateError as error:
         fix = "start it (sudo systemctl start docker, or Docker Desktop), or choose --substrate local"
-        return [_fail("Docker engine", str(error), fix), *found, _memory(exists=False)]
+        return [fail("Docker engine", str(error), fix), *found, _memory(exists=False)]
     found.insert(0, _engine(version, info))
     try:
         found += [_cgroup(cluster.node_image, info), _platform(client, cluster.node_image, info)]
         found += [_disk(info), _memory(exists=cluster.exists()), *_of_cluster(cluster)]
     except SubstrateError as error:
-        found.append(_fail("cluster", str(error), "see: docker ps -a"))
+        found.append(fail("cluster", str(error), "see: docker ps -a"))
     return found
-
-
-def context_problems(
-    connect: Callable[[], KubeApi], *, context: str | None, namespace: str, backend: str | None = None
-) -> list[Check]:
-    """What a run in a namespace of a cluster that is there already needs."""
-    name = context or "(current)"
-    try:
-        api = connect()
-    except SubstrateError as error:
-        return [_fail("kubeconfig", str(error), "see: kubectl config get-contexts")]
-    try:
-        version = api.request("get", "/version")
-        refused = _refused(api, namespace, _RIGHTS if backend != "static" else (*_RIGHTS, *_TALK_TO_PODS))
-    except SubstrateError as error:
-        return [_fail("cluster", str(error), f"see: kubectl --context {name} version")]
-    finally:
-        api.close()
-    found = [_ok("kubeconfig", f"context {name}"), _ok("cluster", f"Kubernetes {version['gitVersion']}")]
-    if refused:
-        fix = f"ask for these rights in namespace {namespace}, or choose another with --namespace"
-        return [*found, _fail("permissions", f"this user may not {', '.join(refused)}", fix)]
-    return [*found, _ok("permissions", f"all that is needed in namespace {namespace}")]
-
-
-# What is applied is created by a patch, for which both rights are asked.
-_RIGHTS: Final = (
-    *(
-        (verb, group, resource)
-        for verb in ("create", "patch", "list", "delete")
-        for group, resource in (
-            ("apps", "deployments"),
-            ("apps", "statefulsets"),
-            ("batch", "jobs"),
-            ("", "services"),
-            ("", "configmaps"),
-            ("", "secrets"),
-            ("networking.k8s.io", "networkpolicies"),
-        )
-    ),
-    ("list", "", "pods"),
-    ("delete", "", "pods"),
-    ("list", "", "persistentvolumeclaims"),
-    ("delete", "", "persistentvolumeclaims"),
-)
-# Which of the two verbs is asked for depends on the version of Kubernetes.
-_TALK_TO_PODS: Final = (("create", "", "pods/exec"), ("get", "", "pods/exec"))
-
-
-def _refused(api: KubeApi, namespace: str, rights: Sequence[tuple[str, str, str]]) -> list[str]:
-    def may(right: tuple[str, str, str]) -> bool:
-        verb, group, name = right
-        resource, _, subresource = name.partition("/")
-        return api.may(verb, resource, namespace=namespace, group=group, subresource=subresource)
-
-    with ThreadPoolExecutor(8) as pool:
-        return [
-            f"{verb} {resource}"
-            for (verb, _, resource), allowed in zip(rights, pool.map(may, rights), strict=True)
-            if not allowed
-        ]
 
 
 def _rabbitmq_server() -> Check:
     missing = RabbitMQServer.problem()
     if missing is None:
-        return _ok("rabbitmq-server", "found, for runs on --substrate local")
-    return _warn("rabbitmq-server", "not found; a Kind cluster has its own", missing)
+        return ok("rabbitmq-server", "found, for runs on --substrate local")
+    return warn("rabbitmq-server", "not found; a Kind cluster has its own", missing)
 
 
 def _kind() -> Check:
@@ -131,18 +70,18 @@ def _kind() -> Check:
             "install it (https://kind.sigs.k8s.io/docs/user/quick-start/#installation), "
             "or choose --substrate local"
         )
-        return _fail("kind", "not on PATH", fix)
+        return fail("kind", "not on PATH", fix)
     said = subprocess.run([path, "version"], capture_output=True, text=True, check=False).stdout.strip()
     if _numbers(said) < OLDEST_KIND:
-        return _warn("kind", said or "it does not tell its version", "install 0.20 or newer")
-    return _ok("kind", said)
+        return warn("kind", said or "it does not tell its version", "install 0.20 or newer")
+    return ok("kind", said)
 
 
 def _engine(version: str, info: dict[str, Any]) -> Check:
     detail = f"{version} on {info.get('OperatingSystem', '?')}, {info.get('Architecture', '?')}"
     if _numbers(version) < OLDEST_ENGINE:
-        return _warn("Docker engine", detail, "install 20.10 or newer")
-    return _ok("Docker engine", detail)
+        return warn("Docker engine", detail, "install 20.10 or newer")
+    return ok("Docker engine", detail)
 
 
 def _cgroup(node_image: str, info: dict[str, Any]) -> Check:
@@ -151,32 +90,32 @@ def _cgroup(node_image: str, info: dict[str, Any]) -> Check:
     detail = f"cgroup v{host} and {node_image}"
     if host == "1" and minor is not None and minor >= CGROUP_V2_MINOR:
         fix = f"take --node-image {NODE_IMAGE}, or start this machine with cgroup v2"
-        return _fail("cgroup", f"{detail}: Kubernetes 1.{CGROUP_V2_MINOR} and newer refuse cgroup v1", fix)
-    return _ok("cgroup", detail)
+        return fail("cgroup", f"{detail}: Kubernetes 1.{CGROUP_V2_MINOR} and newer refuse cgroup v1", fix)
+    return ok("cgroup", detail)
 
 
 def _platform(client: docker.DockerClient, node_image: str, info: dict[str, Any]) -> Check:
     machine = ARCHITECTURES.get(str(info["Architecture"]))
     if machine is None:
         fix = "build the workers' image yourself and name it with --image"
-        return _fail("image platform", f"no worker image for {info['Architecture']}", fix)
+        return fail("image platform", f"no worker image for {info['Architecture']}", fix)
     with docker_engine.translated(f"the Docker engine can't say whether it has {node_image}"):
         try:
             image = client.images.get(node_image)
         except ImageNotFound:
-            return _ok("image platform", f"linux/{machine}; {node_image} will be pulled")
+            return ok("image platform", f"linux/{machine}; {node_image} will be pulled")
     built_for = ARCHITECTURES.get(str(image.attrs["Architecture"]), str(image.attrs["Architecture"]))
     if built_for != machine:
         fix = f"docker pull --platform linux/{machine} {node_image}"
-        return _fail("image platform", f"{node_image} is for {built_for}, this machine is {machine}", fix)
-    return _ok("image platform", f"linux/{machine}")
+        return fail("image platform", f"{node_image} is for {built_for}, this machine is {machine}", fix)
+    return ok("image platform", f"linux/{machine}")
 
 
 def _disk(info: dict[str, Any]) -> Check:
     root = Path(str(info.get("DockerRootDir", "")))
     if not root.is_dir():
         # An engine in a virtual machine has a disk of its own.
-        return _ok("disk", f"{root} of the engine is not on this machine")
+        return ok("disk", f"{root} of the engine is not on this machine")
     free = shutil.disk_usage(root).free
     detail = f"{free / GIB:.0f} GiB free at {root}"
     return _by_amount("disk", detail, free, DISK_WARN, DISK_FAIL, fix="make room; see: docker system df")
@@ -193,13 +132,13 @@ def _memory(*, exists: bool) -> Check:
 def _of_cluster(cluster: KindCluster) -> Iterator[Check]:
     """What can be seen only in a cluster that is there."""
     if not cluster.exists():
-        yield _ok("cluster", f"{cluster.name} is not there yet; a run creates it")
-        yield _ok("ports", "the engine chooses free ones of 127.0.0.1 when the cluster is created")
+        yield ok("cluster", f"{cluster.name} is not there yet; a run creates it")
+        yield ok("ports", "the engine chooses free ones of 127.0.0.1 when the cluster is created")
         yield _inotify(Path("/proc/sys/fs/inotify"))
         return
     stopped = cluster.stopped()
     if stopped:
-        yield _ok("cluster", f"{cluster.name} is stopped; a run starts it")
+        yield ok("cluster", f"{cluster.name} is stopped; a run starts it")
         yield _inotify(Path("/proc/sys/fs/inotify"))
         return
     yield _api(cluster)
@@ -212,9 +151,7 @@ def _api(cluster: KindCluster) -> Check:
     try:
         current = cluster.kubeconfig_is_current()
         if not current:
-            return _warn(
-                "kubeconfig", f"{cluster.kubeconfig} is out of date", "nothing: a run writes it anew"
-            )
+            return warn("kubeconfig", f"{cluster.kubeconfig} is out of date", "nothing: a run writes it anew")
         api = KubeApi(kubeconfig=cluster.kubeconfig, context=cluster.context)
         try:
             version = api.request("get", "/version")["gitVersion"]
@@ -224,17 +161,17 @@ def _api(cluster: KindCluster) -> Check:
     except SubstrateError as error:
         # A run waits for a cluster that is just being made or started, so this stops none.
         fix = f"wait a moment; if that does not help: kind delete cluster --name {cluster.name}"
-        return _warn("kubeconfig", str(error), fix)
-    return _ok("kubeconfig", f"{cluster.kubeconfig}: {cluster.name}, {version}, {len(ready)} nodes")
+        return warn("kubeconfig", str(error), fix)
+    return ok("kubeconfig", f"{cluster.kubeconfig}: {cluster.name}, {version}, {len(ready)} nodes")
 
 
 def _ports(cluster: KindCluster) -> Check:
     mapped = cluster.host_ports()
     if len(mapped) == len(POOL):
-        return _ok("ports", f"{len(mapped)} node ports are mapped to 127.0.0.1")
+        return ok("ports", f"{len(mapped)} node ports are mapped to 127.0.0.1")
     detail = f"{len(mapped)} of {len(POOL)} node ports are mapped to 127.0.0.1; runs use a port-forward"
     fix = f"for the faster way let ttgctl make the cluster: kind delete cluster --name {cluster.name}"
-    return _warn("ports", detail, fix)
+    return warn("ports", detail, fix)
 
 
 def _inotify(folder: Path) -> Check:
@@ -242,25 +179,25 @@ def _inotify(folder: Path) -> Check:
         instances = int((folder / "max_user_instances").read_text())
         watches = int((folder / "max_user_watches").read_text())
     except (OSError, ValueError):
-        return _ok("inotify", "the engine's machine is not this one; looked at once the cluster is there")
+        return ok("inotify", "the engine's machine is not this one; looked at once the cluster is there")
     return _inotify_limits(instances, watches, where="on this machine")
 
 
 def _inotify_limits(instances: int, watches: int, *, where: str) -> Check:
     detail = f"{instances} instances, {watches} watches {where}"
     if instances >= INOTIFY_INSTANCES and watches >= INOTIFY_WATCHES:
-        return _ok("inotify", detail)
+        return ok("inotify", detail)
     fix = (
         "pods may fail with 'too many open files': "
         f"sudo sysctl fs.inotify.max_user_instances={INOTIFY_INSTANCES} fs.inotify.max_user_watches=524288"
     )
-    return _warn("inotify", detail, fix)
+    return warn("inotify", detail, fix)
 
 
-def _by_amount(check: str, detail: str, free: int, warn: int, fail: int, *, fix: str) -> Check:
-    if free < fail:
-        return _fail(check, detail, fix)
-    return _warn(check, detail, fix) if free < warn else _ok(check, detail)
+def _by_amount(check: str, detail: str, free: int, warn_below: int, fail_below: int, *, fix: str) -> Check:
+    if free < fail_below:
+        return fail(check, detail, fix)
+    return warn(check, detail, fix) if free < warn_below else ok(check, detail)
 
 
 def _kubernetes_minor(node_image: str) -> int | None:
@@ -271,15 +208,3 @@ def _kubernetes_minor(node_image: str) -> int | None:
 def _numbers(version: str) -> tuple[int, ...]:
     found = re.search(r"(\d+)\.(\d+)", version)
     return (int(found[1]), int(found[2])) if found else (0, 0)
-
-
-def _ok(check: str, detail: str) -> Check:
-    return Check(check=check, status="ok", detail=detail)
-
-
-def _warn(check: str, detail: str, fix: str) -> Check:
-    return Check(check=check, status="warn", detail=detail, fix=fix)
-
-
-def _fail(check: str, detail: str, fix: str) -> Check:
-    return Check(check=check, status="fail", detail=detail, fix=fix)

@@ -17,8 +17,8 @@ from typing import Any, Final
 import msgspec
 import psutil
 
-from ttgctl.benchmarks.rates import BenchmarkError
-from ttgctl.benchmarks.throughput import Aim
+from benchmarks.throughput import Aim
+from ttgctl.drain_rate.rates import BenchmarkError
 from ttgctl.substrates.local import processes
 
 COMMAND: Final = (sys.executable, "-c", "from ttgctl.cli.app import main; main()")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from benchmarks import RUN_ID
 from ttgctl.ui.text import formats
 
 OWN: Final = "ttgctl"
@@ -64,9 +65,9 @@ def installed(what: str) -> bool:
 def _ceiling(backend: str, url: str, chunks: int) -> Contender:
     def drain() -> float:
         if backend == "rabbitmq":
-            from ttgctl.benchmarks.rabbitmq_ceiling import ceiling
+            from benchmarks.rabbitmq_ceiling import ceiling
         else:
-            from ttgctl.benchmarks.redis_ceiling import ceiling
+            from benchmarks.redis_ceiling import ceiling
         return ceiling(url, chunks)
 
     return Contender(what=CEILING, backend=backend, workers=None, chunks=chunks, drain=drain)
@@ -74,9 +75,9 @@ def _ceiling(backend: str, url: str, chunks: int) -> Contender:
 
 def _own(backend: str, url: str, workers: int, chunks: int, folder: Path) -> Contender:
     def drain() -> float:
-        from ttgctl.benchmarks import own_workers
+        from ttgctl.drain_rate.workers import drain as drained
 
-        return own_workers.drain(url, workers=workers, chunks=chunks, folder=folder)
+        return drained(url, RUN_ID, workers=workers, chunks=chunks, folder=folder)
 
     return Contender(what=OWN, backend=backend, workers=workers, chunks=chunks, drain=drain)
 
@@ -87,9 +88,9 @@ def _rival(what: str, urls: Mapping[str, str], workers: int, chunks: int, folder
     def drain() -> float:
         # Of the development extra, so looked for when wanted.
         if what == CELERY:
-            from ttgctl.benchmarks.celery_rival import drain
+            from benchmarks.celery_rival import drain
         else:
-            from ttgctl.benchmarks.dramatiq_rival import drain
+            from benchmarks.dramatiq_rival import drain
         return drain(urls["rabbitmq"], results_url=results_url, workers=workers, chunks=chunks, folder=folder)
 
     return Contender(what=what, backend="rabbitmq", workers=workers, chunks=chunks, drain=drain)

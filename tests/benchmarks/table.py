@@ -12,7 +12,7 @@ from typing import Any, Final
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ttgctl.benchmarks.throughput import Aim, Throughput
+from benchmarks.throughput import Aim, Throughput
 from ttgctl.ui.text import formats
 from ttgctl.ui.text.fitted_table import Column, FittedTable
 from ttgctl.ui.text.json_text import json_text

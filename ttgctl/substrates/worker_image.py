@@ -19,7 +19,7 @@ from docker.errors import BuildError, ImageNotFound
 import ttg_worker
 import ttgctl
 from ttgctl.core.ports import MissingRequirement, Say, SubstrateError
-from ttgctl.substrates.kind.docker_engine import translated
+from ttgctl.substrates.docker_engine import translated
 
 REPOSITORY: Final = "ttgctl-worker"
 PYTHON: Final = "3.13"

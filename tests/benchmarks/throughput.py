@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ttgctl.benchmarks.contenders import CEILING, CELERY, DRAMATIQ, OWN, Contender
+from benchmarks.contenders import CEILING, CELERY, DRAMATIQ, OWN, Contender
 
 # Of the raw client's rate, by backend.
 CEILING_AIMS: Final = {"rabbitmq": 0.8, "redis": 0.6}

@@ -1,4 +1,4 @@
-"""Rates from what was done when; the same arithmetic for every contender."""
+"""Rates from what was done when; the same arithmetic for whoever is measured."""
 
 from __future__ import annotations
 

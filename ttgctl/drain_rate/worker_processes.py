@@ -1,4 +1,4 @@
-"""Worker processes of any contender, for the time of one measurement."""
+"""Worker processes for the time of one measurement."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ttgctl.benchmarks.rates import BenchmarkError
+from ttgctl.drain_rate.rates import BenchmarkError
 from ttgctl.substrates.local import processes
 from ttgctl.substrates.local.processes import OwnedProcess
 

@@ -10,9 +10,10 @@ from typing import Any, Final
 
 import redis
 
+from benchmarks import RUN_ID
 from ttg_worker.brokers.redis.connection import GROUP, Keys
-from ttgctl.benchmarks.published_run import RUN_ID, published_run, result_body
-from ttgctl.benchmarks.rates import BenchmarkError
+from ttgctl.drain_rate.published_run import published_run, result_body
+from ttgctl.drain_rate.rates import BenchmarkError
 
 # More is no faster.
 BATCH: Final = 500
@@ -21,8 +22,8 @@ BATCH: Final = 500
 def ceiling(url: str, chunks: int) -> float:
     """Chunks per second, from the first read to the last transaction's end."""
     keys = Keys(RUN_ID)
-    body = result_body()
-    with published_run(url, chunks), redis.Redis.from_url(url, protocol=2) as client:
+    body = result_body(RUN_ID)
+    with published_run(url, RUN_ID, chunks), redis.Redis.from_url(url, protocol=2) as client:
         # Replies as they are; redis-py would spend time on making them nicer.
         client.response_callbacks.clear()
         drained = 0

@@ -9,22 +9,22 @@ from typing import Final
 
 from ttg_worker.brokers.base import Broker, Unreadable
 from ttg_worker.settings import WorkerSettings
-from ttgctl.benchmarks.published_run import OPTIONS, RUN_ID, published_run
-from ttgctl.benchmarks.rates import BenchmarkError, Done, chunks_per_second
-from ttgctl.benchmarks.worker_processes import worker_processes
+from ttgctl.drain_rate.published_run import OPTIONS, published_run
+from ttgctl.drain_rate.rates import BenchmarkError, Done, chunks_per_second
+from ttgctl.drain_rate.worker_processes import worker_processes
 
 # The workers end by themselves if this process is killed.
 IDLE_EXIT_SECONDS: Final = 30.0
 LAST_RESULTS_SECONDS: Final = 60.0
 
 
-def drain(url: str, *, workers: int, chunks: int, folder: Path) -> float:
-    """Chunks per second; the work of each is nothing."""
-    with published_run(url, chunks) as broker, worker_processes(folder) as group:
+def drain(url: str, run_id: str, *, workers: int, chunks: int, folder: Path) -> float:
+    """Chunks per second; the work of each is nothing. ``run_id`` names queues that are nobody else's."""
+    with published_run(url, run_id, chunks) as broker, worker_processes(folder) as group:
         for number in range(1, workers + 1):
             settings = WorkerSettings(
                 broker_url=url,
-                run_id=RUN_ID,
+                run_id=run_id,
                 worker_id=f"worker-{number}",
                 delivery=OPTIONS,
                 idle_exit_seconds=IDLE_EXIT_SECONDS,
@@ -35,15 +35,15 @@ def drain(url: str, *, workers: int, chunks: int, folder: Path) -> float:
                 environment=settings.to_environment(),
             )
         # Asking for a count costs the broker nothing; reading results along would.
-        group.wait(lambda: broker.counts(RUN_ID).tasks)
-        return chunks_per_second(_results(broker, chunks))
+        group.wait(lambda: broker.counts(run_id).tasks)
+        return chunks_per_second(_results(broker, run_id, chunks))
 
 
-def _results(broker: Broker, chunks: int) -> list[Done]:
+def _results(broker: Broker, run_id: str, chunks: int) -> list[Done]:
     """Of every chunk the first result; a benchmark that lost one would measure nothing of worth."""
     done: dict[int, Done] = {}
     deadline = time.monotonic() + LAST_RESULTS_SECONDS
-    observer = broker.observer(RUN_ID)
+    observer = broker.observer(run_id)
     try:
         for recorded in observer.results():
             if recorded is None:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from ttgctl.benchmarks.guarded_folder import guarded_folder
+from ttgctl.drain_rate.guarded_folder import guarded_folder
 from ttgctl.substrates.local import processes
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 BENCHMARK = """
 import sys, time
-from ttgctl.benchmarks.guarded_folder import guarded_folder
+from ttgctl.drain_rate.guarded_folder import guarded_folder
 from ttgctl.substrates.local import processes
 with guarded_folder(prefix="ttgctl-guard-test-") as folder:
     run = folder / "servers" / "redis"

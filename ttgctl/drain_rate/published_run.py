@@ -1,9 +1,9 @@
-"""A run whose chunks all wait on the broker, for whoever is measured at draining it."""
+"""A run whose chunks all wait on the broker, for workers whose rate is measured at draining it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Final
 
 import msgspec
@@ -14,34 +14,32 @@ from ttg_worker.brokers.base import Broker, DeliveryOptions
 from ttg_worker.wire import Chunk, ChunkResult
 from ttg_worker.workload import synthetic_digest, synthetic_value
 
-RUN_ID: Final = "bench"
 OPTIONS: Final = DeliveryOptions()
 
 
 @contextmanager
-def published_run(url: str, chunks: int) -> Iterator[Broker]:
+def published_run(url: str, run_id: str, chunks: int) -> Iterator[Broker]:
     """Each chunk is one parameter. The run is gone from the broker at the end."""
     broker = open_broker(url, options=OPTIONS)
     try:
-        broker.drop(RUN_ID)
-        broker.declare(RUN_ID)
-        publisher = broker.publisher(RUN_ID)
+        broker.declare(run_id)
         try:
-            for _ in publisher.publish(Chunk(RUN_ID, n, n, n + 1) for n in range(chunks)):
-                pass
+            publisher = broker.publisher(run_id)
+            with closing(publisher):
+                for _ in publisher.publish(Chunk(run_id, n, n, n + 1) for n in range(chunks)):
+                    pass
+            yield broker
         finally:
-            publisher.close()
-        yield broker
-        broker.drop(RUN_ID)
+            broker.drop(run_id)
     finally:
         broker.close()
 
 
-def result_body() -> bytes:
+def result_body(run_id: str) -> bytes:
     """As long as a worker's result for one of these chunks."""
     return wire.encode(
         ChunkResult(
-            run_id=RUN_ID,
+            run_id=run_id,
             chunk_id=12_345,
             worker_id="worker-1",
             attempt=1,

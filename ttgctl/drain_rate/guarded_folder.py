@@ -1,7 +1,8 @@
 """A benchmark's temporary folder, which goes at the end with all processes that were started for it.
 
 Whoever started them may be killed, so neither is left to it: a guard, a process of its own, waits
-until the benchmark has ended, however it did, and then clears up.
+until the benchmark has ended, however it did, and then clears up. A run on a broker that was there before
+is written down with :func:`guard_run` first, and is dropped by the guard as well.
 """
 
 from __future__ import annotations
@@ -11,12 +12,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
+from ttg_worker.brokers import open_broker
+from ttg_worker.brokers.base import DeliveryOptions
+from ttg_worker.errors import BrokerError
 from ttgctl.substrates.local import processes
 
-GRACE_SECONDS = 10.0
+GRACE_SECONDS: Final = 10.0
+_RUN: Final = "run-to-drop"
 
 
 @contextmanager
@@ -36,11 +42,28 @@ def guarded_folder(*, prefix: str) -> Iterator[Path]:
         guard.communicate()
 
 
+def guard_run(folder: Path, url: str, run_id: str) -> None:
+    """Has the queues of this run dropped when the folder goes; the file is for this user's eyes alone."""
+    path = folder / _RUN
+    path.touch(mode=0o600)
+    path.write_text(f"{url}\n{run_id}\n")
+
+
+def _drop_run(folder: Path) -> None:
+    path = folder / _RUN
+    if not path.is_file():
+        return
+    url, run_id = path.read_text().splitlines()
+    with suppress(BrokerError), closing(open_broker(url, options=DeliveryOptions())) as broker:
+        broker.drop(run_id)
+
+
 def _guard(folder: Path) -> None:
     sys.stdin.buffer.read()
     # One that was about to start another may have done so meanwhile.
     while left := processes.find_below(folder):
         processes.end(left, grace_seconds=GRACE_SECONDS)
+    _drop_run(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from ttgctl.benchmarks import command_costs
-from ttgctl.benchmarks.contenders import CELERY, DRAMATIQ, RESULTS_DATABASES, contenders, installed
-from ttgctl.benchmarks.guarded_folder import guarded_folder
-from ttgctl.benchmarks.servers import missing, running_servers
-from ttgctl.benchmarks.table import Report
-from ttgctl.benchmarks.throughput import Aim, aims, measure
+from benchmarks import command_costs
+from benchmarks.contenders import CELERY, DRAMATIQ, RESULTS_DATABASES, contenders, installed
+from benchmarks.table import Report
+from benchmarks.throughput import Aim, aims, measure
 from ttgctl.core.ports import MissingRequirement
+from ttgctl.drain_rate.guarded_folder import guarded_folder
+from ttgctl.drain_rate.servers import missing, running_servers
 
 BACKENDS: Final = ("rabbitmq", "redis")
 INSTALL: Final = "pip install 'ttgctl[dev]'"
@@ -38,7 +38,7 @@ class Plan:
 
 def carry_out(plan: Plan, say: Callable[[str], None]) -> Report:
     """Raises :class:`MissingRequirement` where the plan insists on what is not here, and
-    :class:`~ttgctl.benchmarks.rates.BenchmarkError` for a measurement that can't be trusted."""
+    :class:`~ttgctl.drain_rate.rates.BenchmarkError` for a measurement that can't be trusted."""
     notes = _lacking(plan)
     if notes and plan.insisted:
         raise MissingRequirement("; ".join(notes))

@@ -12,9 +12,10 @@ from typing import Any, Final
 import pika
 from pika.spec import Basic
 
+from benchmarks import RUN_ID
 from ttg_worker.brokers.rabbitmq.queues import Queues
-from ttgctl.benchmarks.published_run import RUN_ID, published_run, result_body
-from ttgctl.benchmarks.rates import BenchmarkError
+from ttgctl.drain_rate.published_run import published_run, result_body
+from ttgctl.drain_rate.rates import BenchmarkError
 
 PREFETCH: Final = 500
 PERSISTENT: Final = pika.BasicProperties(delivery_mode=2)
@@ -22,7 +23,7 @@ PERSISTENT: Final = pika.BasicProperties(delivery_mode=2)
 
 def ceiling(url: str, chunks: int) -> float:
     """Chunks per second, from the first to the last that was delivered, published and confirmed."""
-    with published_run(url, chunks):
+    with published_run(url, RUN_ID, chunks):
         drain = _Drain(url, chunks)
         drain.connection.ioloop.start()
     if drain.acked_to < chunks:
@@ -37,7 +38,7 @@ class _Drain:
         self.problem: object = None
         self._queues = Queues(RUN_ID)
         self._chunks = chunks
-        self._body = result_body()
+        self._body = result_body(RUN_ID)
         self._confirmed_to = 0
         self._beyond: set[int] = set()
         self._ack_due = False

@@ -1,4 +1,4 @@
-"""The brokers that all contenders share: started for the benchmark, gone after it."""
+"""Brokers that are started for a measurement and gone after it."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, cast
 
 from ttg_worker import wire
+from ttg_worker.brokers import register_backend
 from ttg_worker.brokers.attempts import replayed, retried
 from ttg_worker.brokers.base import Delivery, DeliveryOptions, QueueCounts, Recorded, Unreadable
 from ttg_worker.brokers.tail import tail
@@ -361,3 +362,6 @@ class MemoryObserver:
             return list(self._run.heartbeats.values())
 
     def close(self) -> None: ...
+
+
+register_backend("memory", scheme="memory", opener=lambda url, options: MemoryBroker.at(url, options=options))

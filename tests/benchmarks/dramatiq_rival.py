@@ -9,9 +9,9 @@ from typing import Final
 import dramatiq
 import redis
 
-from ttgctl.benchmarks.dramatiq_tasks import BROKER_VARIABLE, RESULTS_VARIABLE, open_actor
-from ttgctl.benchmarks.rates import Done, chunks_per_second
-from ttgctl.benchmarks.worker_processes import worker_processes
+from benchmarks.dramatiq_tasks import BROKER_VARIABLE, RESULTS_VARIABLE, open_actor
+from ttgctl.drain_rate.rates import Done, chunks_per_second
+from ttgctl.drain_rate.worker_processes import worker_processes
 
 VERSION: Final = dramatiq.__version__
 # As much at hand as a worker of this project takes; Dramatiq's own choice is twice its threads.
@@ -30,7 +30,7 @@ def drain(broker_url: str, *, results_url: str, workers: int, chunks: int, folde
         with worker_processes(folder) as group:
             group.start(
                 [
-                    *(sys.executable, "-m", "dramatiq", "ttgctl.benchmarks.dramatiq_worker:broker"),
+                    *(sys.executable, "-m", "dramatiq", "benchmarks.dramatiq_worker:broker"),
                     *("--processes", str(workers)),
                 ],
                 name="dramatiq",

@@ -9,9 +9,9 @@ from typing import Final
 import celery
 import redis
 
-from ttgctl.benchmarks.celery_tasks import BROKER_VARIABLE, RESULTS_VARIABLE, open_app
-from ttgctl.benchmarks.rates import Done, chunks_per_second
-from ttgctl.benchmarks.worker_processes import worker_processes
+from benchmarks.celery_tasks import BROKER_VARIABLE, RESULTS_VARIABLE, open_app
+from ttgctl.drain_rate.rates import Done, chunks_per_second
+from ttgctl.drain_rate.worker_processes import worker_processes
 
 VERSION: Final = celery.__version__
 
@@ -32,7 +32,7 @@ def drain(broker_url: str, *, results_url: str, workers: int, chunks: int, folde
                 # One process each, that takes and computes: faster at this than a pool behind one.
                 group.start(
                     [
-                        *(sys.executable, "-m", "celery", "--app", "ttgctl.benchmarks.celery_worker"),
+                        *(sys.executable, "-m", "celery", "--app", "benchmarks.celery_worker"),
                         *("--quiet", "worker", "--pool", "solo", "--hostname", f"worker-{number}@%h"),
                         *("--without-gossip", "--without-mingle", "--without-heartbeat"),
                         *("--loglevel", "WARNING"),

@@ -1,0 +1,1 @@
+"""What `ttgctl bench` measures: how fast workers drain a broker of a run of no work."""
