@@ -115,7 +115,8 @@ def _translated(error: Exception) -> int:
     code = exit_code_of(error)
     if code is not None:
         text = getattr(error, "format_message", lambda: str(error))()
-        return _say(f"error: {text}", code)
+        # What a run could not tear down is noted at the error that ended it.
+        return _say("\n".join([f"error: {text}", *getattr(error, "__notes__", ())]), code)
     traceback.print_exc()
     return _say("error: this is a bug in ttgctl; the lines above say where", 1)
 

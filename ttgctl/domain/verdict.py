@@ -119,6 +119,8 @@ class Verdict:
 
     @property
     def exit_code(self) -> ExitCode:
+        """The one place where a verdict becomes an exit code, the gravest first: loss or conflict, then what
+        is outstanding (as when the time was over), then what was required and not seen, then dead letters."""
         account = self.chunks
         if account.lost or account.conflicting or account.unexpected:
             return ExitCode.LOSS

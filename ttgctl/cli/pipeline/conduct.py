@@ -66,8 +66,7 @@ def conduct(
         show_verdict(verdict, common.output)
         if interrupted is not None:
             say(f"{interrupted.reason}. {_how_to_go_on(spec)}")
-            return ExitCode.TIMED_OUT
-        if common.keep or verdict.exit_code is not ExitCode.LOSSLESS:
+        elif common.keep or verdict.exit_code is not ExitCode.LOSSLESS:
             kept = "broker and queues are" if spec.has_queue else "its shares are"
             say(f"{kept} kept; remove them with: ttgctl cleanup {spec.run_id}")
         else:
@@ -151,7 +150,7 @@ def remove_run(spec: RunSpec, substrate: Substrate) -> None:
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """The first Ctrl-C (or SIGTERM) asks the run to stop, the second leaves at once."""
+    """The first Ctrl-C (SIGTERM, or a terminal that goes away) asks the run to stop, the second leaves at once."""
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -160,7 +159,9 @@ def stop_on_signals() -> Iterator[threading.Event]:
         stop.set()
         say("\nstopping the workers; press Ctrl-C again to leave at once")
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     try:
         yield stop
     finally:

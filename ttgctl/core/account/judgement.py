@@ -113,17 +113,21 @@ def judge(
         recovery=_recovery(waits),
         checksum=checksum,
         checksum_expected=expected,
-        unmet=_unmet(spec, faults),
+        unmet=_unmet(spec, faults, lossless=lossless),
         notes=tuple(notes),
     )
 
 
-def _unmet(spec: RunSpec, faults: Sequence[FaultRecord]) -> tuple[str, ...]:
+def _unmet(spec: RunSpec, faults: Sequence[FaultRecord], *, lossless: bool) -> tuple[str, ...]:
+    # A control that loses nothing shows nothing: it must not look like a success.
+    control = ("the negative control lost nothing: no worker died with chunks that it had acked",)
+    bitten = control if spec.unsafe_ack_early and lossless else ()
     if not spec.require_effect:
-        return ()
+        return bitten
     missed = [fault for fault in faults if fault.effect is None]
     words = ("hit nothing" if fault.victim is None else "showed no effect" for fault in missed)
-    return tuple(f"{f.kind} (fault {f.fault_id}) {said}" for f, said in zip(missed, words, strict=True))
+    named = (f"{f.kind} (fault {f.fault_id}) {said}" for f, said in zip(missed, words, strict=True))
+    return (*bitten, *named)
 
 
 def _recovery(waits: Sequence[float]) -> Recovery | None:

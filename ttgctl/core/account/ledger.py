@@ -262,6 +262,11 @@ class Ledger:
         if known is None or at < known:
             self._set_fact("first_delivery_at", at)
 
+    def saw_result(self, at: float) -> None:
+        """A result was computed at ``at``; the latest is kept."""
+        if at > self._facts.get("last_result_at", 0.0):
+            self._set_fact("last_result_at", at)
+
     def _set_fact(self, name: str, value: float) -> None:
         if self._facts.get(name) != value:
             self._facts[name] = self._new_facts[name] = value
@@ -285,7 +290,11 @@ class Ledger:
         return [c for c in range(min(upto, len(seen))) if not seen[c] and c not in dead]
 
     def last_result_at(self) -> float | None:
-        """Unix seconds when the last accepted result was computed."""
+        """Unix seconds when the last accepted result was computed: by this machine's clock where somebody
+        told (:meth:`saw_result`), else by the worker's."""
+        known = self._facts.get("last_result_at")
+        if known is not None:
+            return known
         self._flush()
         row = self._db.execute("SELECT max(finished_at) FROM results").fetchone()
         return None if row[0] is None else float(row[0])

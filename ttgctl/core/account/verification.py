@@ -83,9 +83,11 @@ def _from_broker(
         for settled in (REPLAYING, REPLAYED, DROPPED):
             positions = [letter.position for letter, state in ledger.dead_letters() if state == settled]
             again.settle_dead_letters(positions, settled)
-        first = ledger.first_delivery_at
+        first, last = ledger.first_delivery_at, ledger.last_result_at()
         if first is not None:
             again.saw_delivery(first)
+        if last is not None:
+            again.saw_result(last)
         queues = broker.counts(spec.run_id)
         notes = ["read again from the broker, from the first result on", _comparison(ledger, again)]
         return judge(again, spec, queues=queues, faults=faults, notes=notes, finished=finished)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ttg_worker.brokers.base import QueueCounts
@@ -19,23 +19,18 @@ SILENT_SECONDS = 3.0
 
 
 class Observation:
-    """Follows one run. ``now`` is Unix seconds throughout."""
+    """Follows one run and changes nothing. ``now`` is Unix seconds throughout; ``heartbeats`` has the newest
+    heartbeat of each worker, with its time by this machine's clock."""
 
-    def __init__(self, spec: RunSpec, ledger: Ledger) -> None:
+    def __init__(self, spec: RunSpec, ledger: Ledger, heartbeats: Mapping[str, Heartbeat]) -> None:
         self._spec = spec
         self._ledger = ledger
+        self._heartbeats = heartbeats
         self._accounted = Rate()
         self._parameters = Rate()
         self._by_worker: dict[str, Rate] = {}
-        self.heartbeats: dict[str, Heartbeat] = {}
-
-    def see_heartbeats(self, heartbeats: Sequence[Heartbeat]) -> None:
-        for heartbeat in heartbeats:
-            known = self.heartbeats.get(heartbeat.worker_id)
-            if known is None or heartbeat.at > known.at:
-                self.heartbeats[heartbeat.worker_id] = heartbeat
-                if heartbeat.chunk_id is not None:
-                    self._ledger.saw_delivery(heartbeat.at)
+        self._created_at: float | None = None
+        self._began: tuple[float, int] | None = None
 
     @property
     def chunks_per_second(self) -> float:
@@ -65,7 +60,7 @@ class Observation:
             first_delivery_at=ledger.first_delivery_at,
             now=now,
             chunks_per_second=self.chunks_per_second,
-            heartbeats=self.heartbeats,
+            heartbeats=self._heartbeats,
             workers=workers,
             has_result=ledger.has_result,
             broker_answers=broker_answers,
@@ -76,10 +71,11 @@ class Observation:
     ) -> Snapshot:
         spec, ledger, totals = self._spec, self._ledger, self._ledger.totals
         accounted = ledger.accounted
+        if self._created_at is None:
+            self._created_at = now
         self._accounted.add(now, accounted)
         self._parameters.add(now, totals.parameters_ok)
         rate = self._accounted.per_second()
-        left = spec.chunks_total - accounted
         return Snapshot(
             run_id=spec.run_id,
             backend=spec.backend,
@@ -97,14 +93,26 @@ class Observation:
             conflicting=totals.conflicting,
             chunks_per_second=round(rate, 2),
             parameters_per_second=round(self._parameters.per_second(), 2),
-            eta_seconds=round(left / rate, 1) if rate > 0 else None,
+            eta_seconds=self._eta_seconds(now, accounted),
             queues=self.counts(queues),
             broker_state=broker_state,
             workers=tuple(self._row(status, now) for status in workers),
         )
 
+    def _eta_seconds(self, now: float, accounted: int) -> float | None:
+        """From all that this command saw done: in a few seconds of long chunks nothing may end."""
+        first = self._ledger.first_delivery_at
+        if first is None:
+            return None
+        if self._began is None:
+            self._began = (max(first, self._created_at or now), accounted)
+        began_at, before = self._began
+        if accounted <= before or now <= began_at:
+            return None
+        return round((self._spec.chunks_total - accounted) * (now - began_at) / (accounted - before), 1)
+
     def _row(self, status: WorkerStatus, now: float) -> WorkerRow:
-        heartbeat = self.heartbeats.get(status.worker_id)
+        heartbeat = self._heartbeats.get(status.worker_id)
         if heartbeat is None:
             return WorkerRow(
                 worker_id=status.worker_id,

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import threading
+from typing import Final
 
 from ttg_worker.brokers.base import Broker, QueueCounts
 from ttg_worker.errors import BrokerError
 from ttgctl.core.ports import Clock
 
-EVERY_SECONDS = 0.2
+EVERY_SECONDS: Final = 0.2
 # So long at most counts are waited for that have caught up with the last ack.
-LAST_COUNTS_SECONDS = 5.0
+LAST_COUNTS_SECONDS: Final = 5.0
 
 
 class QueueWatch:
     """``counts`` are the newest; ``error`` is why there are no newer ones, None while there are.
 
-    ``failure`` is what ended it for good.
+    ``failure`` is what ended it for good. ``asked`` counts the questions, ``answered`` is the
+    number of the one that ``counts`` answer: counts asked for before something happened tell nothing of it.
     """
 
     def __init__(self, broker: Broker, run_id: str) -> None:
@@ -27,7 +29,8 @@ class QueueWatch:
         self.counts = QueueCounts(tasks=0, in_flight=None, retry=0, dead=None, results=None)
         self.error: str | None = None
         self.failure: Exception | None = None
-        self._round = 0
+        self.asked = 0
+        self.answered = 0
 
     def start(self) -> None:
         self._thread.start()
@@ -40,9 +43,9 @@ class QueueWatch:
         """Counts younger than this call, and where queues will be ``drained`` those that show it, if
         they come in time: RabbitMQ's lag behind the last acks by moments."""
         deadline = clock.monotonic() + LAST_COUNTS_SECONDS
-        asked_in = self._round
+        asked_before = self.asked
         while clock.monotonic() < deadline:
-            if self._round > asked_in and (self.counts.drained or not drained):
+            if self.answered > asked_before and (self.counts.drained or not drained):
                 break
             clock.sleep(EVERY_SECONDS / 4)
         return self.counts
@@ -57,9 +60,10 @@ class QueueWatch:
     def _watch(self) -> None:
         while not self._stop.is_set():
             try:
+                self.asked += 1
                 self.counts = self._broker.counts(self._run_id)
                 self.error = None
-                self._round += 1
+                self.answered = self.asked
             except BrokerError as error:
                 self.error = str(error)
             self._stop.wait(EVERY_SECONDS)

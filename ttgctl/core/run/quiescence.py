@@ -1,22 +1,30 @@
-"""When a run may take what is missing for lost: once nothing of it can still come."""
+"""Whether a missing chunk is lost: the queues are empty, nobody holds one, every lease has run out."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
+from ttg_worker.wire import Heartbeat
 from ttgctl.core.account.ledger import Ledger
 from ttgctl.core.faults.injector import FaultInjector
 from ttgctl.core.ports import Clock
-from ttgctl.core.run.observation import Observation
 from ttgctl.core.run.queue_watch import QueueWatch
 from ttgctl.core.run.worker_supervisor import WorkerSupervisor
 from ttgctl.domain.run import RunSpec
 
 # Queues are empty, nobody holds anything, and chunks are missing: after so long they are lost.
-SETTLE_SECONDS = 3.0
-FRESH_SECONDS = 3.0
+SETTLE_SECONDS: Final = 3.0
+FRESH_SECONDS: Final = 3.0
+# So many counts must have been asked for after the last thing that happened: one may tell of before.
+COUNTS_LEAST: Final = 2
 
 
 class Quiescence:
-    """Made when all chunks are published, since patience with what is missing begins there."""
+    """Made when all chunks are published, since patience with what is missing begins there.
+
+    ``heartbeats`` are the newest of each worker, with their times by this machine's clock.
+    """
 
     def __init__(
         self,
@@ -24,48 +32,62 @@ class Quiescence:
         *,
         ledger: Ledger,
         watch: QueueWatch,
-        observation: Observation,
+        workers: WorkerSupervisor,
+        heartbeats: Mapping[str, Heartbeat],
         injector: FaultInjector,
         clock: Clock,
     ) -> None:
         self._spec = spec
         self._ledger = ledger
         self._watch = watch
-        self._observation = observation
+        self._workers = workers
+        self._heartbeats = heartbeats
         self._injector = injector
         self._clock = clock
-        self._read_so_far = self._positions
-        self._quiet_since = clock.monotonic()
+        self._seen = self._happened
+        self._be_patient_anew()
 
-    def over(self, worker_supervisor: WorkerSupervisor) -> bool:
+    def _be_patient_anew(self) -> None:
+        self._quiet_since = self._clock.monotonic()
+        self._counts_before = self._watch.asked
+
+    def over(self) -> bool:
         """Whether nothing that is missing can still come.
 
         To be asked again and again: what it sees is taken to have lasted since it was asked last.
         """
-        running = {w.worker_id for w in worker_supervisor.workers if w.running}
+        running = {w.worker_id for w in self._workers.workers if w.running}
         now = self._clock.time()
-        heartbeats = [b for b in self._observation.heartbeats.values() if b.worker_id in running]
-        fresh = [b for b in heartbeats if now - b.at < FRESH_SECONDS]
+        fresh = [
+            heartbeat
+            for heartbeat in self._heartbeats.values()
+            if heartbeat.worker_id in running and now - heartbeat.at < FRESH_SECONDS
+        ]
         if self._spec.has_queue:
             waits_for_worker = not fresh or not self._watch.counts.drained
         else:
             # Nobody comes for the share of one that is gone; but each has one that it may not have begun.
-            waits_for_worker = worker_supervisor.awaited
+            waits_for_worker = self._workers.awaited
         broker_away = self._watch.error is not None
-        in_hand = any(b.held for b in fresh)
+        in_hand = any(heartbeat.held for heartbeat in fresh)
         if self._news() or waits_for_worker or broker_away or in_hand or self._injector.unsettled:
-            self._quiet_since = self._clock.monotonic()
+            self._be_patient_anew()
+            return False
+        if self._watch.answered - self._counts_before < COUNTS_LEAST:
             return False
         silent = len(fresh) < len(running)
         return self._clock.monotonic() - self._quiet_since > self._patience_seconds(silent=silent)
 
     def _news(self) -> bool:
-        before, self._read_so_far = self._read_so_far, self._positions
-        return before != self._read_so_far
+        before, self._seen = self._seen, self._happened
+        return before != self._seen
 
     @property
-    def _positions(self) -> tuple[int, int]:
-        return self._ledger.results_position, self._ledger.dead_letters_position
+    def _happened(self) -> tuple[int, int, frozenset[str]]:
+        """What changes with each result, dead letter, death, and replacement. A worker that dies gives its
+        chunks back, whatever the queues showed before."""
+        alive = frozenset(w.uid for w in self._workers.workers if w.running)
+        return self._ledger.results_position, self._ledger.dead_letters_position, alive
 
     def _patience_seconds(self, *, silent: bool) -> float:
         lease_seconds = self._spec.delivery.lease_seconds

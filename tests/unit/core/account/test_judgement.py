@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -161,3 +162,21 @@ def test_counts_of_the_broker_go_before_those_of_the_ledger(ledger):
     record(ledger, result(0))
     queues = QueueCounts(tasks=2, in_flight=1, retry=3, dead=4, results=5)
     assert list(judge(ledger, SPEC, queues=queues).queues_after.values()) == [2, 5, 3, 4]
+
+
+def test_a_negative_control_that_lost_nothing_is_no_success():
+    control = replace(SPEC, unsafe_ack_early=True)
+    with closing(Ledger(":memory:", control)) as ledger:
+        ledger.record_published(attempted=4, acknowledged=4)
+        record(ledger, *(result(c) for c in range(4)))
+        verdict = judge(ledger, control, queues=EMPTY)
+    assert verdict.exit_code is ExitCode.SUBSTRATE
+    assert "negative control lost nothing" in verdict.unmet[0]
+
+
+@pytest.mark.case("C36")
+def test_a_conflict_weighs_more_than_what_is_outstanding(ledger):
+    record(ledger, result(0), result(1, digest="0" * 32))
+    verdict = judge(ledger, SPEC, queues=EMPTY, finished=False)
+    assert not verdict.complete
+    assert verdict.exit_code is ExitCode.LOSS

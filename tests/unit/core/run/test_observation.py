@@ -38,8 +38,13 @@ def ledger():
 
 
 @pytest.fixture
-def observation(ledger):
-    return Observation(SPEC, ledger)
+def heartbeats():
+    return {}
+
+
+@pytest.fixture
+def observation(ledger, heartbeats):
+    return Observation(SPEC, ledger, heartbeats)
 
 
 def record(ledger, position: int, chunk_id: int) -> None:
@@ -68,21 +73,31 @@ def test_progress_is_distinct_chunks_with_a_result_or_given_up(observation, ledg
 
 def test_time_runs_from_the_first_delivery(observation, ledger):
     assert snapshot(observation).elapsed_seconds == 0
-    observation.see_heartbeats([heartbeat(at=104.0)])
+    ledger.saw_delivery(104.0)
     assert snapshot(observation, now=110.0).elapsed_seconds == 6.0
-    observation.see_heartbeats(
-        [heartbeat("w2", at=103.0), heartbeat("w2", at=109.0, chunk_id=None, state="idle")]
-    )
+    ledger.saw_delivery(103.0)
     assert snapshot(observation, now=110.0).elapsed_seconds == 7.0
 
 
 def test_rate_and_eta_come_with_progress(observation, ledger):
+    ledger.saw_delivery(100.0)
     assert snapshot(observation, now=100.0).eta_seconds is None
     assert snapshot(observation, now=100.5).chunks_per_second == 0.0
     for chunk_id in range(4):
         record(ledger, chunk_id, chunk_id)
     seen = snapshot(observation, now=102.0)
     assert (seen.chunks_per_second, seen.parameters_per_second, seen.eta_seconds) == (2.0, 20.0, 3.0)
+
+
+@pytest.mark.case("C37")
+def test_chunks_that_take_long_have_an_eta_from_the_first_result_on(observation, ledger):
+    ledger.saw_delivery(100.0)
+    assert snapshot(observation, now=100.0).eta_seconds is None
+    for chunk_id in range(3):
+        record(ledger, chunk_id, chunk_id)
+    # Seven chunks are left, and a third of a chunk a second was done, long ago by the windows of rates.
+    assert snapshot(observation, now=109.0).eta_seconds == 21.0
+    assert snapshot(observation, now=112.0).eta_seconds == 28.0
 
 
 def test_what_a_stream_can_not_count_the_ledger_does(observation, ledger):
@@ -96,25 +111,23 @@ def test_what_a_stream_can_not_count_the_ledger_does(observation, ledger):
 
 
 class TestWorkers:
-    def test_before_its_first_beat_is_starting(self, observation):
+    def test_before_its_first_heartbeat_is_starting(self, observation):
         (row,) = snapshot(observation, workers=[status()]).workers
         assert (row.state, row.last_seen_seconds, row.node) == ("starting", None, "n1")
 
-    def test_shows_its_newest_beat(self, observation):
-        observation.see_heartbeats(
-            [heartbeat(at=109.0, chunk_id=4, done=2), heartbeat(at=108.0, chunk_id=3, done=1)]
-        )
+    def test_shows_its_newest_heartbeat(self, observation, heartbeats):
+        heartbeats["w1"] = heartbeat(at=109.0, chunk_id=4, done=2)
         (row,) = snapshot(observation, workers=[status()]).workers
         assert (row.state, row.chunk_id, row.done, row.last_seen_seconds) == ("busy", 4, 2, 1.0)
 
-    def test_that_says_nothing_is_silent_and_one_that_ended_has_ended(self, observation):
-        observation.see_heartbeats([heartbeat(at=100.0), heartbeat("w2", at=109.9)])
+    def test_that_says_nothing_is_silent_and_one_that_ended_has_ended(self, observation, heartbeats):
+        heartbeats |= {"w1": heartbeat(at=100.0), "w2": heartbeat("w2", at=109.9)}
         rows = snapshot(observation, workers=[status(), status("w2", running=False)]).workers
         assert [row.state for row in rows] == ["silent", "ended"]
 
-    def test_rate_is_its_own(self, observation):
+    def test_rate_is_its_own(self, observation, heartbeats):
         for at, done in ((100.0, 0), (102.0, 6)):
-            observation.see_heartbeats([heartbeat(at=at, done=done)])
+            heartbeats["w1"] = heartbeat(at=at, done=done)
             rows = snapshot(observation, now=at, workers=[status()]).workers
         assert rows[0].chunks_per_second == 3.0
 

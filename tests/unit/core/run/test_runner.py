@@ -339,3 +339,40 @@ def test_a_broker_that_can_not_be_started_again_is_told_of(folder, monkeypatch):
     notices = [event.message for event in events if isinstance(event, Notice)]
     assert "the broker could not be started again: no port is free" in notices
     assert substrate.calls[-2:] == ["stop_workers", "stop_broker"]
+
+
+@pytest.mark.parametrize("step", ["stop_workers", "stop_broker"])
+def test_a_teardown_that_fails_hides_no_error_and_keeps_no_other_step(folder, step):
+    substrate = Threads()
+    substrate.refusal = SubstrateError("the first error")
+    real = getattr(substrate, step)
+
+    def failing(argument) -> None:
+        real(argument)
+        raise SubstrateError(f"{step} does not work")
+
+    setattr(substrate, step, failing)
+    with pytest.raises(SubstrateError, match="the first error") as caught:
+        list(run(spec(), folder, substrate))
+    assert substrate.calls == ["start_broker", "stop_workers", "stop_broker"]
+    assert caught.value.__notes__ == [f"could not {step.replace('_', ' the ')}: {step} does not work"]
+
+
+def test_a_teardown_that_fails_after_a_stop_is_said_and_goes_on(folder):
+    stop = threading.Event()
+    substrate = Threads(seconds=0.1)
+    real = substrate.stop_workers
+
+    def failing(run_id) -> None:
+        real(run_id)
+        raise SubstrateError("no answer")
+
+    substrate.stop_workers = failing
+    events = []
+    for event in run(spec(), folder, substrate, stop=stop):
+        events.append(event)
+        if isinstance(event, Progress) and event.snapshot.accounted:
+            stop.set()
+    assert isinstance(events[-1], Interrupted)
+    assert substrate.calls == ["start_broker", "stop_workers", "stop_broker"]
+    assert "could not stop the workers: no answer" in [e.message for e in events if isinstance(e, Notice)]
