@@ -11,15 +11,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final
 
 from ttg_worker import wire
 from ttg_worker.brokers import register_backend
-from ttg_worker.brokers.attempts import replayed, retried
+from ttg_worker.brokers.attempts import crashed_too_often, given_up, refused, replayed, retried
 from ttg_worker.brokers.base import Delivery, DeliveryOptions, QueueCounts, Recorded, Unreadable
 from ttg_worker.brokers.tail import tail
 from ttg_worker.errors import Undeliverable
-from ttg_worker.wire import Cause, Chunk, ChunkResult, DeadLetter, Heartbeat
+from ttg_worker.wire import Chunk, ChunkResult, DeadLetter, Heartbeat
 
 TICK_SECONDS: Final = 0.05
 
@@ -185,11 +185,15 @@ class MemoryBroker:
         try:
             chunk = wire.decode_chunk(body, run_id=consumer.run_id)
         except Undeliverable as error:
-            self.bury(consumer, cast(Cause, error.cause), error.detail, attempt=redelivered + 1, body=body)
+            refusal = refused(
+                body, error, run_id=consumer.run_id, attempt=redelivered + 1, worker_id=consumer.worker_id
+            )
+            self.bury(refusal)
             return None
-        if redelivered > self._options.delivery_limit:
-            detail = f"its worker died {redelivered} times; the limit is {self._options.delivery_limit}"
-            self.bury(consumer, "delivery-limit", detail, attempt=chunk.retries + redelivered, chunk=chunk)
+        limit = self._options.delivery_limit
+        if redelivered > limit:
+            worker_id = consumer.worker_id
+            self.bury(crashed_too_often(chunk, redelivered=redelivered, limit=limit, worker_id=worker_id))
             return None
         task.deliveries += 1
         task.holder = consumer
@@ -197,27 +201,8 @@ class MemoryBroker:
             self.run(consumer.run_id).in_flight.append(task)
         return Delivery(chunk, chunk.retries + redelivered + 1, redelivered, task)
 
-    def bury(
-        self,
-        consumer: MemoryConsumer,
-        cause: Cause,
-        detail: str,
-        *,
-        attempt: int,
-        chunk: Chunk | None = None,
-        body: bytes = b"",
-    ) -> None:
-        letter = DeadLetter(
-            run_id=consumer.run_id,
-            cause=cause,
-            detail=detail,
-            attempt=attempt,
-            worker_id=consumer.worker_id,
-            at=time.time(),
-            chunk=chunk,
-            body=wire.printable(body),
-        )
-        self.run(consumer.run_id).dead.append(letter)
+    def bury(self, letter: DeadLetter) -> None:
+        self.run(letter.run_id).dead.append(letter)
 
     def retry_later(self, consumer: MemoryConsumer, chunk: Chunk) -> None:
         due_at = time.monotonic() + self._options.retry_delay_seconds
@@ -299,7 +284,7 @@ class MemoryConsumer:
     def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
         with self._broker.changed:
             if self._settle(delivery):
-                self._broker.bury(self, "failed", reason, attempt=delivery.attempt, chunk=delivery.chunk)
+                self._broker.bury(given_up(delivery, worker_id=self.worker_id, reason=reason))
 
     def _settle(self, delivery: Delivery) -> bool:
         """Ends the task; whether it was still this consumer's to decide on."""

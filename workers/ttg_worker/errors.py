@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 
 class BrokerError(Exception):
     """The broker refused what was asked of it; trying again will not help."""
@@ -20,12 +22,9 @@ class WorkloadError(Exception):
 
 
 class Undeliverable(Exception):
-    """A message that is no chunk of this run and goes to the DLQ.
+    """A message that is no chunk of this run and goes to the DLQ."""
 
-    ``cause`` is one of :data:`ttg_worker.wire.CAUSES`.
-    """
-
-    def __init__(self, cause: str, detail: str) -> None:
+    def __init__(self, cause: Literal["malformed", "foreign-run"], detail: str) -> None:
         super().__init__(detail)
         self.cause = cause
         self.detail = detail

@@ -150,7 +150,7 @@ def remove_run(spec: RunSpec, substrate: Substrate) -> None:
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """The first Ctrl-C (SIGTERM, or a terminal that goes away) asks the run to stop, the second leaves at once."""
+    """The first Ctrl-C, SIGTERM or SIGHUP asks the run to stop, the second leaves at once."""
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ttg_worker import wire
+from ttg_worker.brokers.attempts import unreadable
 from ttg_worker.brokers.base import Recorded, Unreadable
 from ttg_worker.wire import ChunkResult, DeadLetter
 from ttgctl.domain.run import RunSpec
@@ -201,15 +202,7 @@ class Ledger:
             return None
         self.dead_letters_position = position
         if isinstance(letter, Unreadable):
-            letter = DeadLetter(
-                run_id=self._spec.run_id,
-                cause="malformed",
-                detail=letter.error,
-                attempt=0,
-                worker_id="",
-                at=0.0,
-                body=letter.body,
-            )
+            letter = unreadable(letter, run_id=self._spec.run_id)
         chunk = (
             letter.chunk if letter.chunk is not None and letter.chunk.run_id == self._spec.run_id else None
         )

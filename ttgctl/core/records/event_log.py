@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from ttg_worker.torn_line import end_of_whole_lines
 from ttgctl.domain.events import (
     Fault,
     Finished,
@@ -147,21 +148,9 @@ def _whole_lines(path: Path, position: int) -> Iterator[bytes]:
 
 
 def _cut_torn_line(path: Path) -> None:
-    if not path.exists():
-        return
-    with path.open("r+b") as file:
-        end = file.seek(0, 2)
-        whole = end
-        while whole > 0:
-            start = max(0, whole - 65_536)
-            file.seek(start)
-            newline = file.read(whole - start).rfind(b"\n")
-            if newline >= 0:
-                whole = start + newline + 1
-                break
-            whole = start
-        if whole != end:
-            file.truncate(whole)
+    if path.exists():
+        with path.open("r+b") as file:
+            file.truncate(end_of_whole_lines(file.fileno()))
 
 
 def last_events(path: Path, *, tail_bytes: int = 131_072) -> list[RunEvent]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
+from ttg_worker.backoff import Outage
 from ttg_worker.brokers.base import Broker
 from ttg_worker.errors import BrokerUnavailable
 from ttg_worker.simulated_faults import Picks
@@ -17,8 +18,8 @@ from ttgctl.core.faults.chunk_faults import chunk_faults
 from ttgctl.core.inputs.parameters import ParameterSource
 from ttgctl.domain.run import RunSpec
 
-# How long publishing waits for a broker that went away before it gives up.
-PATIENCE_SECONDS = 120.0
+# How long publishing waits for a broker that went away before it gives up, each time.
+PATIENCE_SECONDS: Final = 120.0
 
 
 def chunks_of(spec: RunSpec, source: ParameterSource, *, first: int = 0) -> Iterator[Chunk]:
@@ -58,24 +59,32 @@ class Publishing:
         self._thread.join(timeout=5.0)
 
     def _run(self) -> None:
-        again = Retrying(
-            retry=retry_if_exception_type(BrokerUnavailable),
-            wait=wait_exponential(multiplier=0.1, max=2.0),
-            stop=stop_after_delay(PATIENCE_SECONDS),
-            reraise=True,
-        )
+        outage = Outage(patience_seconds=PATIENCE_SECONDS)
         try:
-            again(self._publish)
+            while not self._published(outage):
+                pass
         # The thread's owner must hear of it, whatever it is: it is raised there.
         except Exception as error:
             self.error = error
 
-    def _publish(self) -> None:
+    def _published(self, outage: Outage) -> bool:
+        """Whether it is done, or was stopped; False when the broker went away and is to be tried again."""
+        try:
+            self._publish(outage)
+        except BrokerUnavailable as error:
+            pause = outage.failed(error)
+            if outage.beyond_patience:
+                raise
+            return self._stop.wait(pause)
+        return True
+
+    def _publish(self, outage: Outage) -> None:
         first = self.acknowledged
         publisher = self._broker.publisher(self._spec.run_id)
         self._doubled_at.clear()
         try:
             for confirmed in publisher.publish(self._with_duplicates(first)):
+                outage.over()
                 self.acknowledged = first + confirmed - bisect_right(self._doubled_at, confirmed)
             self.finished = not self._stop.is_set() and self.acknowledged == self._spec.chunks_total
         finally:

@@ -7,8 +7,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import Final
 
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
-
+from ttg_worker.backoff import Outage
 from ttg_worker.brokers import open_broker
 from ttg_worker.brokers.base import Broker
 from ttg_worker.errors import BrokerError, BrokerUnavailable
@@ -77,8 +76,7 @@ def _work(setup: RunSetup) -> Iterator[RunEvent]:
     if endpoint.management_url is not None:
         yield Phase(at=clock.time(), name="ui", detail=endpoint.management_url, seconds=0.0)
     with closing(open_broker(endpoint.host_url, options=spec.delivery)) as broker:
-        setup.check_stop()
-        back = _take_up(broker, spec.run_id, setup.ledger)
+        back = _take_up(setup, broker)
         if back:
             yield Phase(at=clock.time(), name="replay", detail=f"{back:,} dead letters are tasks again")
         yield from in_phase("workers", lambda say: substrate.start_workers(spec, endpoint), clock=clock)
@@ -90,14 +88,21 @@ def _work(setup: RunSetup) -> Iterator[RunEvent]:
             yield from run.finish()
 
 
-@retry(
-    retry=retry_if_exception_type(BrokerUnavailable),
-    wait=wait_fixed(0.2),
-    stop=stop_after_delay(CONNECT_SECONDS),
-    reraise=True,
-)
-def _take_up(broker: Broker, run_id: str, ledger: Ledger) -> int:
+def _take_up(setup: RunSetup, broker: Broker) -> int:
     """Makes the queues, or finds them, and puts back what the ledger wants back; returns how many."""
+    outage = Outage(patience_seconds=CONNECT_SECONDS)
+    while True:
+        setup.check_stop()
+        try:
+            return _try_to_take_up(broker, setup.spec.run_id, setup.ledger)
+        except BrokerUnavailable as error:
+            pause = outage.failed(error)
+            if outage.beyond_patience:
+                raise
+            setup.clock.sleep(pause)
+
+
+def _try_to_take_up(broker: Broker, run_id: str, ledger: Ledger) -> int:
     # Positions count from 0 again in new queues, so a ledger that has some can't go on with these.
     used = ledger.acknowledged or max(ledger.results_position, ledger.dead_letters_position) >= 0
     if used and not broker.exists(run_id):

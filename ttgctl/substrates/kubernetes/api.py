@@ -7,6 +7,7 @@ Objects are plain dicts as kubectl prints them. Every failure is a
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,10 +21,10 @@ from kubernetes.config.config_exception import ConfigException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import DynamicApiError
 from kubernetes.stream import portforward, stream
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 from urllib3.exceptions import HTTPError
 from websocket import WebSocketException
 
+from ttg_worker.backoff import Outage
 from ttgctl.core.ports import SubstrateError
 
 FIELD_MANAGER: Final = "ttgctl"
@@ -260,16 +261,21 @@ class KubeApi:
         opened.setblocking(True)
         return opened
 
-    @retry(
-        retry=retry_if_exception_type(ApiUnreachable),
-        wait=wait_fixed(0.5),
-        stop=stop_after_delay(PATIENCE_SECONDS),
-        reraise=True,
-    )
     def request(self, method: str, path: str, *, accept: str = "application/json", **options: Any) -> Object:
         """One request; the answer's JSON. All that is asked for can be asked for twice, and is,
         for a while, when the API does not answer: a young or busy one drops connections."""
         options = {name: value for name, value in options.items() if value is not None}
+        outage = Outage(patience_seconds=PATIENCE_SECONDS)
+        while True:
+            try:
+                return self._request(method, path, accept=accept, **options)
+            except ApiUnreachable as error:
+                pause = outage.failed(error)
+                if outage.beyond_patience:
+                    raise
+                time.sleep(pause)
+
+    def _request(self, method: str, path: str, *, accept: str, **options: Any) -> Object:
         with _translated(f"{method.upper()} {path}"):
             response = self._dynamic.request(
                 method,

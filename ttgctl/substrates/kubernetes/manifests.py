@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 import ttgctl
+from ttg_worker.brokers.rabbitmq.queues import CONSUMER_TIMEOUT_MS
 from ttg_worker.brokers.static.broker import static_url
 from ttgctl.core.ports import SubstrateError
 from ttgctl.core.records.run_folder import WORKLOAD
@@ -34,7 +35,6 @@ BROKER_USER: Final = 999
 INPUT_FOLDER: Final = "/ttg/input"
 # On the scratch volume of each pod: its own copy of the plan, and what it gives before it is fetched.
 SHARES_FOLDER: Final = "/tmp/ttg-shares"  # noqa: S108
-CONSUMER_TIMEOUT_MS: Final = 24 * 3600 * 1000
 
 _CONTAINER_SECURITY: Final = {
     "allowPrivilegeEscalation": False,

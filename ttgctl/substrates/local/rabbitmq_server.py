@@ -18,6 +18,7 @@ import msgspec
 import psutil
 
 from ttg_worker.brokers.base import DeliveryOptions
+from ttg_worker.brokers.rabbitmq.queues import CONSUMER_TIMEOUT_MS
 from ttg_worker.errors import BrokerUnavailable
 from ttgctl.core.ports import SubstrateError
 from ttgctl.substrates.broker_server import ServerAddress, broker_folder, free_ports
@@ -181,7 +182,7 @@ log.console = true
 log.console.level = info
 log.file = false
 # A chunk may take a day; half an hour, the default, would take it from a worker that computes.
-consumer_timeout = 86400000
+consumer_timeout = {CONSUMER_TIMEOUT_MS}
 """
 
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ttg_worker.backoff import Outage
 from ttg_worker.brokers import open_broker
 from ttg_worker.brokers.base import DeliveryOptions, Recorded, Unreadable
 from ttg_worker.brokers.redis import connection
-from ttg_worker.brokers.redis.connection import Keys, NoGroup, Outage, RedisLink
+from ttg_worker.brokers.redis.connection import Keys, NoGroup, RedisLink
 from ttg_worker.brokers.redis.consumer import task_of
 from ttg_worker.brokers.redis.observer import RedisObserver, entry_id, position
 from ttg_worker.errors import BrokerError, BrokerUnavailable, Undeliverable

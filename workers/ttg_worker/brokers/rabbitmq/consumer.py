@@ -13,7 +13,7 @@ import pika
 import pika.exceptions
 
 from ttg_worker import wire
-from ttg_worker.brokers.attempts import given_up, retried
+from ttg_worker.brokers.attempts import given_up, refused, retried
 from ttg_worker.brokers.base import Delivery
 from ttg_worker.brokers.rabbitmq.confirms import PERSISTENT, PERSISTENT_DEAD_LETTER, Confirms, Outgoing
 from ttg_worker.brokers.rabbitmq.connection import Endpoint
@@ -21,7 +21,7 @@ from ttg_worker.brokers.rabbitmq.intake import Intake, Token
 from ttg_worker.brokers.rabbitmq.link import Link
 from ttg_worker.brokers.rabbitmq.queues import Queues
 from ttg_worker.errors import Undeliverable
-from ttg_worker.wire import ChunkResult, DeadLetter, Heartbeat
+from ttg_worker.wire import ChunkResult, Heartbeat
 
 _TICK_SECONDS: Final = 0.5
 # What RabbitMQ 4 takes by default; it closes the channel of whoever sends more.
@@ -214,14 +214,12 @@ class RabbitMQConsumer:
         self._arrivals.put(Delivery(chunk, chunk.retries + redelivered + 1, redelivered, token))
 
     def _refuse(self, token: Token, body: bytes, problem: Undeliverable, redelivered: int) -> None:
-        letter = DeadLetter(
+        letter = refused(
+            body,
+            problem,
             run_id=self._queues.run_id,
-            cause=problem.cause,  # type: ignore[arg-type]
-            detail=problem.detail,
             attempt=redelivered + 1,
             worker_id=self._worker_id,
-            at=time.time(),
-            body=wire.printable(body),
         )
         self._refused += 1
         self._confirms.publish(Outgoing(self._queues.dlq, wire.encode(letter), PERSISTENT_DEAD_LETTER, token))

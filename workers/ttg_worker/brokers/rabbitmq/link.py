@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import random
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import pika
 from pika.adapters.select_connection import IOLoop
 
+from ttg_worker.backoff import Outage
 from ttg_worker.brokers.rabbitmq.connection import Endpoint
 from ttg_worker.errors import BrokerError, BrokerUnavailable
 
-_BACKOFF_SECONDS: Final = 0.05
-_BACKOFF_MOST_SECONDS: Final = 2.0
 # Twice this at the most, and a worker that is told to leave must not take long.
 _CLOSE_SECONDS: Final = 1.0
 
@@ -49,13 +46,11 @@ class Link:
         self._opened = opened
         self._lost = lost
         self._failed = failed
-        self._patience_seconds = patience_seconds
+        self._outage = Outage(patience_seconds=patience_seconds)
         self._say = say or (lambda line: None)
         self._loop = IOLoop()
         self._connection: pika.SelectConnection | None = None
         self._cause: BaseException | None = None
-        self._away_since: float | None = None
-        self._attempts = 0
         self._closing = False
         self._over = False
         self._lock = threading.Lock()
@@ -80,11 +75,10 @@ class Link:
 
     def ready(self) -> None:
         """The owner's channels are open: the connection counts as back."""
-        if self._attempts and self._away_since is not None:
-            seconds = time.monotonic() - self._away_since
+        if self._outage.failures:
+            seconds = self._outage.seconds
             self._say(f"connected to the broker at {self._endpoint.address} again after {seconds:.1f} s")
-        self._attempts = 0
-        self._away_since = None
+        self._outage.over()
 
     def drop(self, cause: BaseException) -> None:
         """Gives the connection up because of what happened on one of its channels."""
@@ -137,8 +131,7 @@ class Link:
     def _connect(self) -> None:
         if self._closing:
             return
-        if self._away_since is None:
-            self._away_since = time.monotonic()
+        self._outage.begin()
         self._connection = GatheringConnection(
             self._endpoint.parameters(name=self._name, heartbeat_seconds=self._heartbeat_seconds),
             on_open_callback=self._on_open,
@@ -166,22 +159,15 @@ class Link:
         if self._closing:
             self._loop.stop()
             return
-        now = time.monotonic()
-        if self._away_since is None:
-            self._away_since = now
+        self._outage.begin()
         problem = self._endpoint.translated(cause)
-        patience = self._patience_seconds
-        if not isinstance(problem, BrokerUnavailable) or (
-            patience is not None and now - self._away_since >= patience
-        ):
+        if not isinstance(problem, BrokerUnavailable) or self._outage.beyond_patience:
             self._give_up(problem, cause)
             self._loop.stop()
             return
-        if self._attempts == 0:
+        if not self._outage.failures:
             self._say(f"{problem}; trying again")
-        longest = min(_BACKOFF_MOST_SECONDS, _BACKOFF_SECONDS * 2 ** min(self._attempts, 10))
-        self._attempts += 1
-        self._loop.call_later(longest * random.uniform(0.5, 1.0), self._connect)
+        self._loop.call_later(self._outage.failed(problem), self._connect)
 
     def _give_up(self, failure: BrokerError, cause: BaseException) -> None:
         failure.__cause__ = cause

@@ -12,6 +12,7 @@ import pika
 import pika.exceptions
 
 from ttg_worker import wire
+from ttg_worker.brokers.attempts import given_up_by_broker
 from ttg_worker.brokers.base import Recorded, Unreadable
 from ttg_worker.brokers.rabbitmq.confirms import DEAD_LETTER_TYPE
 from ttg_worker.brokers.rabbitmq.connection import Endpoint
@@ -222,39 +223,6 @@ class RabbitMQObserver:
             raise Undeliverable("malformed", "neither a dead letter nor given up by the broker")
         deaths = headers.get("x-death")
         at = deaths[0]["time"].timestamp() if deaths else time.time()
-        return self._given_up_by_broker(str(reason), at, body)
-
-    def _given_up_by_broker(self, reason: str, at: float, body: bytes) -> DeadLetter:
-        run_id = self._queues.run_id
-        try:
-            chunk = wire.decode_chunk(body, run_id=run_id)
-        except Undeliverable as problem:
-            return DeadLetter(
-                run_id=run_id,
-                cause=problem.cause,  # type: ignore[arg-type]
-                detail=f"{problem.detail}; the broker gave it up: {reason}",
-                attempt=1,
-                worker_id="",
-                at=at,
-                body=wire.printable(body),
-            )
-        if reason != "delivery_limit":
-            return DeadLetter(
-                run_id=run_id,
-                cause="failed",
-                detail=f"the broker gave it up: {reason}",
-                attempt=chunk.retries + 1,
-                worker_id="",
-                at=at,
-                chunk=chunk,
-            )
-        deliveries = self._delivery_limit + 1
-        return DeadLetter(
-            run_id=run_id,
-            cause="delivery-limit",
-            detail=f"delivered {deliveries} times, and each time its worker went away before it was done",
-            attempt=chunk.retries + deliveries,
-            worker_id="",
-            at=at,
-            chunk=chunk,
+        return given_up_by_broker(
+            body, str(reason), run_id=self._queues.run_id, delivery_limit=self._delivery_limit, at=at
         )

@@ -8,7 +8,7 @@ from typing import Any, Final
 from ttg_worker.brokers.base import DLQ, RESULTS, RETRY, TASKS, DeliveryOptions
 
 # A worker that computes for a day keeps its chunk; the broker's default is half an hour.
-_CONSUMER_TIMEOUT_MS: Final = 24 * 3600 * 1000
+CONSUMER_TIMEOUT_MS: Final = 24 * 3600 * 1000
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Queues:
             self.tasks: {
                 "x-queue-type": "quorum",
                 "x-delivery-limit": options.delivery_limit,
-                "x-consumer-timeout": _CONSUMER_TIMEOUT_MS,
+                "x-consumer-timeout": CONSUMER_TIMEOUT_MS,
                 **_dead_letters_to(self.dlq),
             },
             # One delay a queue: with a delay a message, a long one would hold up those behind it.

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import random
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -136,40 +133,3 @@ class RedisLink:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text
-
-
-class Outage:
-    """Whether the broker is away, how long to wait before the next try, and who hears of it."""
-
-    def __init__(self, on_change: Callable[[str], None] | None = None) -> None:
-        self._on_change = on_change
-        self._lock = threading.Lock()
-        self._since: float | None = None
-        self._failures = 0
-
-    def failed(self, error: Exception) -> float:
-        """A try failed. Returns the seconds to wait, growing to about 2, with jitter."""
-        with self._lock:
-            self._failures += 1
-            begins = self._since is None
-            if self._since is None:
-                self._since = time.monotonic()
-            pause = min(2.0, 0.05 * 2.0 ** min(self._failures - 1, 10)) * random.uniform(0.5, 1.0)
-        if begins and self._on_change is not None:
-            self._on_change(f"{error}; reconnecting")
-        return pause
-
-    def over(self) -> None:
-        """A try went well."""
-        if self._since is None:
-            return
-        with self._lock:
-            since, self._since, self._failures = self._since, None, 0
-        if since is not None and self._on_change is not None:
-            self._on_change(f"the broker is back after {time.monotonic() - since:.1f} s")
-
-    @property
-    def seconds(self) -> float:
-        """How long it has lasted so far; 0 when there is none."""
-        since = self._since
-        return 0.0 if since is None else time.monotonic() - since

@@ -7,16 +7,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, cast
+from typing import Final
 
 from ttg_worker import wire
-from ttg_worker.brokers.attempts import retried
+from ttg_worker.backoff import Outage
+from ttg_worker.brokers.attempts import crashed_too_often, given_up, refused, retried
 from ttg_worker.brokers.base import Delivery, DeliveryOptions
 from ttg_worker.brokers.redis import scripts as scripts
-from ttg_worker.brokers.redis.connection import GROUP, Keys, NoGroup, Outage, RedisLink
+from ttg_worker.brokers.redis.connection import GROUP, Keys, NoGroup, RedisLink
 from ttg_worker.brokers.redis.outbox import Outbox
 from ttg_worker.errors import BrokerError, BrokerUnavailable, Undeliverable
-from ttg_worker.wire import Cause, Chunk, ChunkResult, DeadLetter, Heartbeat
+from ttg_worker.wire import ChunkResult, DeadLetter, Heartbeat
 
 # An idle worker looks this often for chunks of dead workers, and the caller gets its tick.
 IDLE_SECONDS: Final = 0.25
@@ -107,7 +108,7 @@ class RedisConsumer:
         self._send_unless_away()
 
     def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
-        self._bury(delivery.token, "failed", reason, attempt=delivery.attempt, chunk=delivery.chunk, body=b"")
+        self._bury(delivery.token, given_up(delivery, worker_id=self._worker_id, reason=reason))
         self._send_unless_away()
 
     def flush(self, *, timeout_seconds: float) -> bool:
@@ -210,14 +211,15 @@ class RedisConsumer:
         except Undeliverable as error:
             body = fields[1] if len(fields) == 2 else b" ".join(fields)
             self._bury(
-                entry, cast(Cause, error.cause), error.detail, attempt=deliveries, chunk=None, body=body
+                entry,
+                refused(body, error, run_id=self._run_id, attempt=deliveries, worker_id=self._worker_id),
             )
             return
         redelivered = crashes + deliveries - 1
-        if redelivered > self._options.delivery_limit:
-            detail = f"its worker died {redelivered} times; the limit is {self._options.delivery_limit}"
-            attempt = chunk.retries + redelivered
-            self._bury(entry, "delivery-limit", detail, attempt=attempt, chunk=chunk, body=b"")
+        limit = self._options.delivery_limit
+        if redelivered > limit:
+            letter = crashed_too_often(chunk, redelivered=redelivered, limit=limit, worker_id=self._worker_id)
+            self._bury(entry, letter)
             return
         delivery = Delivery(chunk, chunk.retries + redelivered + 1, redelivered, entry)
         with self._lock:
@@ -249,19 +251,7 @@ class RedisConsumer:
 
     # In either thread.
 
-    def _bury(
-        self, entry: bytes, cause: Cause, detail: str, *, attempt: int, chunk: Chunk | None, body: bytes
-    ) -> None:
-        letter = DeadLetter(
-            run_id=self._run_id,
-            cause=cause,
-            detail=detail,
-            attempt=attempt,
-            worker_id=self._worker_id,
-            at=time.time(),
-            chunk=chunk,
-            body=wire.printable(body),
-        )
+    def _bury(self, entry: bytes, letter: DeadLetter) -> None:
         self._outbox.put("dead", entry, wire.encode(letter))
 
     def _send_unless_away(self) -> None:

@@ -9,8 +9,9 @@ from typing import Final, TypeVar
 import msgspec
 
 from ttg_worker import wire
+from ttg_worker.backoff import Outage
 from ttg_worker.brokers.base import Recorded, Unreadable
-from ttg_worker.brokers.redis.connection import TIMEOUT_SECONDS, Keys, Outage, RedisLink
+from ttg_worker.brokers.redis.connection import TIMEOUT_SECONDS, Keys, RedisLink
 from ttg_worker.errors import BrokerUnavailable
 from ttg_worker.wire import ChunkResult, DeadLetter, Heartbeat
 
@@ -83,7 +84,7 @@ class RedisObserver:
         self, key: str, decode: Callable[[bytes], T], *, after: int
     ) -> Iterator[Recorded[T | Unreadable] | None]:
         link = self._link(timeout_seconds=TIMEOUT_SECONDS)
-        outage = Outage()
+        outage = Outage(patience_seconds=PATIENCE_SECONDS)
         page = 50
         last: bytes | str = entry_id(after)
         while True:
@@ -91,7 +92,7 @@ class RedisObserver:
                 reply = link.command("XREAD", "COUNT", page, "BLOCK", BLOCK_MS, "STREAMS", key, last)
             except BrokerUnavailable as error:
                 pause = outage.failed(error)
-                if outage.seconds > PATIENCE_SECONDS:
+                if outage.beyond_patience:
                     raise
                 time.sleep(min(pause, 0.25))
                 yield None

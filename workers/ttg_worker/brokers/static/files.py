@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from ttg_worker import wire
+from ttg_worker.torn_line import end_of_whole_lines
 from ttg_worker.wire import Heartbeat
 
 
@@ -27,7 +27,7 @@ class LineFile:
         """
         with self.path.open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            end = _end_of_whole_lines(file.fileno())
+            end = end_of_whole_lines(file.fileno())
             file.truncate(end)
             file.seek(end)
             file.write(b"".join(line + b"\n" for line in lines))
@@ -60,7 +60,7 @@ class LineFile:
     def end(self) -> int:
         """The place after the last whole line."""
         with self.path.open("rb") as file:
-            return _end_of_whole_lines(file.fileno())
+            return end_of_whole_lines(file.fileno())
 
     def count(self) -> int:
         """Whole lines now; reads only what was added since the last call."""
@@ -71,17 +71,6 @@ class LineFile:
         whole = added.rfind(b"\n") + 1
         self._counted = (position + whole, lines + added.count(b"\n", 0, whole))
         return self._counted[1]
-
-
-def _end_of_whole_lines(descriptor: int) -> int:
-    end = os.fstat(descriptor).st_size
-    while end > 0:
-        start = max(0, end - 65_536)
-        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        end = start
-    return 0
 
 
 class StaticFiles:
