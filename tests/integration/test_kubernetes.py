@@ -570,7 +570,7 @@ def test_a_bug_report_has_objects_events_and_broker_but_no_password(
     endpoint = cluster.start_broker(spec, say)
     try:
         password = str(urlsplit(endpoint.host_url).password)
-        files = cluster.definitions(spec) | cluster.logs(spec.run_id)
+        files = cluster.diagnostics(spec) | cluster.logs(spec.run_id)
         assert {"objects.yaml", "kubernetes-events.txt"} < files.keys()
         assert any(name.startswith(backend) and text for name, text in files.items())
         assert "Scheduled" in files["kubernetes-events.txt"]

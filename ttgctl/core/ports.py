@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from ttgctl.domain.fault_kinds import FaultKindName
 from ttgctl.domain.run import RunSpec
 
 
@@ -105,7 +106,9 @@ Say = Callable[[str], None]
 
 
 class Substrate(Protocol):
-    """Where workers and broker live. Raises :class:`SubstrateError` or :class:`MissingRequirement`.
+    """Where workers and broker live: what every substrate can.
+
+    Raises :class:`SubstrateError` or :class:`MissingRequirement`.
 
     ``say`` takes one line of progress for a person.
     """
@@ -137,39 +140,14 @@ class Substrate(Protocol):
     def stop_workers(self, run_id: str) -> None:
         """Asks the workers to finish (SIGTERM), waits, then kills; none is left when it returns."""
 
-    def kill(self, worker: WorkerStatus) -> Evidence:
-        """SIGKILL without grace, only to the very thing that ``worker.uid`` names."""
-
-    def why_not(self, kind: str) -> str | None:
+    def why_not(self, kind: FaultKindName) -> str | None:
         """Why faults of this kind can't be injected here, None where they can; takes moments.
 
-        The methods below, up to :meth:`start_node`, raise :class:`SubstrateError` for those that
-        can't. Each one that undoes another is fine with what is undone, or gone, already.
+        Where they can, the substrate has the power for them (``ttgctl/core/faults/powers.py``).
         """
-
-    def pause(self, worker: WorkerStatus) -> Evidence:
-        """Stops the very process that ``worker.uid`` names in its tracks (SIGSTOP)."""
-
-    def resume(self, worker: WorkerStatus) -> None:
-        """Undoes :meth:`pause` (SIGCONT)."""
-
-    def isolate(self, worker: WorkerStatus) -> Evidence:
-        """Cuts the worker off from the broker, without a word to either of them."""
-
-    def rejoin(self, worker: WorkerStatus) -> str | None:
-        """Undoes :meth:`isolate`; what was seen of the cut, if anything was."""
 
     def broker_uid(self, spec: RunSpec) -> str | None:
         """What changes when the run's broker is replaced; None while there is none."""
-
-    def kill_broker(self, spec: RunSpec) -> Evidence:
-        """SIGKILL to the run's broker, its storage kept; :meth:`start_broker` undoes it."""
-
-    def stop_node(self, node: str) -> Evidence:
-        """Stops the machine of that name, on which workers of a run are."""
-
-    def start_node(self, node: str) -> None:
-        """Undoes :meth:`stop_node`; returns when the machine works again."""
 
     def logs(self, run_id: str, *, worker_id: str | None = None) -> dict[str, str]:
         """What each worker (and the broker) wrote, by name."""
@@ -177,7 +155,7 @@ class Substrate(Protocol):
     def password_command(self, run_id: str) -> str:
         """The shell command that prints the broker's user and password; never these themselves."""
 
-    def definitions(self, spec: RunSpec) -> dict[str, str]:
+    def diagnostics(self, spec: RunSpec) -> dict[str, str]:
         """What the run stands on, by file name, for a bug report: objects, broker; no secrets."""
 
     def owned(self, run_id: str | None = None) -> list[OwnedResource]:

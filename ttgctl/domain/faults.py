@@ -11,33 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
-TIMES: Final = ("at", "every", "jitter", "times")
-VICTIMS: Final = ("count", "share", "where")
-CHUNKS: Final = ("count", "share", "chunks")
+from ttgctl.domain.fault_kinds import FAULT_KINDS, FaultKindName, Target
 
-# What each kind understands. Those without ``at`` are not moments but qualities of chunks.
-KEYS_OF: Final[dict[str, tuple[str, ...]]] = {
-    "kill-worker": (*TIMES, *VICTIMS),
-    "stop-worker": (*TIMES, *VICTIMS, "duration"),
-    "slow-worker": (*TIMES, *VICTIMS, "duration", "factor"),
-    "partition": (*TIMES, *VICTIMS, "duration"),
-    "restart-broker": (*TIMES, "duration"),
-    "kill-broker": (*TIMES, "duration"),
-    "stop-node": (*TIMES, *VICTIMS, "duration"),
-    "error-rate": ("rate",),
-    "poison": CHUNKS,
-    "duplicate": CHUNKS,
-    "corrupt-result": CHUNKS,
-}
 DEFAULT_AT_PERCENT: Final = 30.0
-# slow-worker has none: it lasts until the run ends.
-DEFAULT_SECONDS: Final = {
-    "stop-worker": 10.0,
-    "partition": 10.0,
-    "restart-broker": 0.0,
-    "kill-broker": 2.0,
-    "stop-node": 10.0,
-}
 DEFAULT_FACTOR: Final = 4.0
 # Chunk ids travel to the workers in their environment.
 COUNT_MOST: Final = 1000
@@ -58,7 +34,7 @@ class FaultSpec:
     leave the choice to the seed. ``factor`` is how many times slower.
     """
 
-    kind: str
+    kind: FaultKindName
     at_percent: float | None = None
     at_seconds: float | None = None
     every_seconds: float | None = None
@@ -73,9 +49,14 @@ class FaultSpec:
     where: tuple[tuple[str, str], ...] = ()
 
     @property
+    def target(self) -> Target:
+        """What it hits."""
+        return FAULT_KINDS[self.kind].target
+
+    @property
     def timed(self) -> bool:
         """Whether it happens at a moment and not to chunks, whenever these are computed."""
-        return "at" in KEYS_OF[self.kind]
+        return FAULT_KINDS[self.kind].timed
 
     def how_many(self, total: int) -> int:
         """How many of ``total`` it is to hit: at least one, even of a small share."""
@@ -129,13 +110,13 @@ def parse_fault(text: str, *, place: str = "fault") -> FaultSpec:
 
 def build_fault(kind: str, settings: Sequence[tuple[str, str]], *, place: str = "fault") -> FaultSpec:
     """The same from a kind and its keys and values."""
-    if kind not in KEYS_OF:
-        raise FaultPlanError(f"{place}: no fault is called {_shown(kind)}; there are {', '.join(KEYS_OF)}")
+    known = _known_kind(kind, place)
+    keys = FAULT_KINDS[known].keys
     read: dict[str, Any] = {}
     given: set[str] = set()
     for key, value in settings:
-        if key not in KEYS_OF[kind]:
-            raise FaultPlanError(f"{place}: {kind} has no {_shown(key)}; it takes {', '.join(KEYS_OF[kind])}")
+        if key not in keys:
+            raise FaultPlanError(f"{place}: {kind} has no {_shown(key)}; it takes {', '.join(keys)}")
         if key in given:
             raise FaultPlanError(f"{place}: {key} is there twice")
         given.add(key)
@@ -144,7 +125,14 @@ def build_fault(kind: str, settings: Sequence[tuple[str, str]], *, place: str = 
         except ValueError as error:
             raise FaultPlanError(f"{place}: {key}={_shown(value)}: expected {error}") from None
     _check_together(kind, given, read, place)
-    return _filled(FaultSpec(kind=kind, **read))
+    return _filled(FaultSpec(kind=known, **read))
+
+
+def _known_kind(text: str, place: str) -> FaultKindName:
+    for kind in FAULT_KINDS:
+        if kind == text:
+            return kind
+    raise FaultPlanError(f"{place}: no fault is called {_shown(text)}; there are {', '.join(FAULT_KINDS)}")
 
 
 def _check_together(kind: str, given: set[str], read: dict[str, Any], place: str) -> None:
@@ -160,14 +148,15 @@ def _check_together(kind: str, given: set[str], read: dict[str, Any], place: str
 
 
 def _filled(spec: FaultSpec) -> FaultSpec:
-    keys = KEYS_OF[spec.kind]
+    kind = FAULT_KINDS[spec.kind]
+    keys = kind.keys
     filled: dict[str, Any] = {}
     if spec.timed and spec.at_percent is spec.at_seconds is spec.every_seconds is None:
         filled["at_percent"] = DEFAULT_AT_PERCENT
     if "count" in keys and spec.count is None and spec.share_percent is None and not spec.chunks:
         filled["count"] = 1
     if "duration" in keys and spec.duration_seconds is None:
-        filled["duration_seconds"] = DEFAULT_SECONDS.get(spec.kind)
+        filled["duration_seconds"] = kind.duration_seconds
     if "factor" in keys and spec.factor is None:
         filled["factor"] = DEFAULT_FACTOR
     return replace(spec, **filled)

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from ttgctl.domain.fault_kinds import FaultKindName
 from ttgctl.domain.faults import FaultPlan, parse_plan
 
 FAULTS_MOST: Final = 3
@@ -26,7 +27,7 @@ def _kill_worker(draw: random.Random) -> str:
 
 
 # Poisoned chunks and corrupted results are not here: what they must give is no lossless run.
-SURVIVABLE: Final[dict[str, Callable[[random.Random], str]]] = {
+SURVIVABLE: Final[dict[FaultKindName, Callable[[random.Random], str]]] = {
     "kill-worker": _kill_worker,
     "stop-worker": lambda draw: f"{_at(draw)} {_for(draw, 0.5, 4)}",
     "slow-worker": lambda draw: f"{_at(draw)} {_for(draw, 1, 3)} factor={draw.randint(2, 6)}",
@@ -39,7 +40,7 @@ SURVIVABLE: Final[dict[str, Callable[[random.Random], str]]] = {
 }
 
 
-def random_plan(seed: int, kinds: Sequence[str]) -> FaultPlan:
+def random_plan(seed: int, kinds: Sequence[FaultKindName]) -> FaultPlan:
     """One to three faults of these kinds, each kind once; the same for the same seed and kinds.
 
     The kinds must be some of :data:`SURVIVABLE`. Times suit a run of a few seconds.

@@ -8,8 +8,6 @@ from typing import Final
 from ttg_worker.brokers.static.broker import static_url
 from ttgctl.substrates.broker_server import ServerAddress, broker_folder
 
-# Faults for which something must lie between the workers.
-BROKER_FAULTS: Final = ("restart-broker", "kill-broker", "partition")
 NO_BROKER: Final = "fixed shares have no broker"
 
 

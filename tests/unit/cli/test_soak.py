@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttgctl.core.records.soak_tally import SoakTally
-from ttgctl.domain.faults import KEYS_OF, parse_plan
+from ttgctl.domain.fault_kinds import FAULT_KINDS
+from ttgctl.domain.faults import parse_plan
 from ttgctl.domain.random_plan import FAULTS_MOST, SURVIVABLE, random_plan
 from ttgctl.domain.verdict import ChunkAccount, FaultRecord, Recovery, Verdict
 from ttgctl.ui.views.soak_view import run_line, soak_json
@@ -33,7 +34,7 @@ some_kinds = st.lists(st.sampled_from(sorted(SURVIVABLE)), min_size=1, unique=Tr
 
 class TestRandomPlan:
     def test_leaves_out_only_what_can_not_be_lossless(self):
-        assert KEYS_OF.keys() - SURVIVABLE.keys() == {"poison", "corrupt-result"}
+        assert FAULT_KINDS.keys() - SURVIVABLE.keys() == {"poison", "corrupt-result"}
 
     @given(seed=st.integers(0, 2**32), kinds=some_kinds)
     def test_follows_from_seed_and_kinds_and_reads_back(self, seed, kinds):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from typing import get_args
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ttg_worker.simulated_faults import Picks
+from ttgctl.domain.fault_kinds import CHUNKS, FAULT_KINDS, FaultKindName
 from ttgctl.domain.fault_schedule import Occurrence, occurrences, picked_chunks, victim_order
 from ttgctl.domain.faults import (
-    CHUNKS,
-    KEYS_OF,
     FaultPlan,
     FaultPlanError,
     FaultSpec,
@@ -98,7 +98,7 @@ def test_nonsense_is_refused_with_the_place_the_word_and_what_is_accepted(
         assert word in message
 
 
-KEY_WORDS = sorted({key for keys in KEYS_OF.values() for key in keys})
+KEY_WORDS = sorted({key for row in FAULT_KINDS.values() for key in row.keys})
 VALUES = [
     "30%",
     "12s",
@@ -125,7 +125,7 @@ def test_any_text_is_a_fault_or_refused(text: str) -> None:
 
 
 @given(
-    st.sampled_from(sorted(KEYS_OF)),
+    st.sampled_from(sorted(FAULT_KINDS)),
     st.lists(st.tuples(st.sampled_from(KEY_WORDS), st.sampled_from(VALUES)), max_size=5),
 )
 def test_likely_texts_are_refused_or_parse_back_from_their_own_words(
@@ -137,7 +137,7 @@ def test_likely_texts_are_refused_or_parse_back_from_their_own_words(
     except FaultPlanError:
         return
     assert parse_fault(str(fault)) == fault
-    assert fault.timed == ("at" in KEYS_OF[kind])
+    assert fault.timed == ("at" in FAULT_KINDS[kind].keys)
 
 
 TIMED = st.sampled_from(
@@ -244,8 +244,14 @@ def test_picks_refuse_what_they_cannot_read(text: str) -> None:
 
 
 def test_every_kind_of_chunk_fault_knows_how_to_name_chunks() -> None:
-    assert {kind for kind, keys in KEYS_OF.items() if keys == CHUNKS} == {
+    assert {kind for kind, row in FAULT_KINDS.items() if row.keys == CHUNKS} == {
         "poison",
         "duplicate",
         "corrupt-result",
     }
+
+
+def test_the_table_has_every_kind_and_what_undoes_it() -> None:
+    assert set(FAULT_KINDS) == set(get_args(FaultKindName))
+    undone = {kind for kind, row in FAULT_KINDS.items() if row.undone_by is not None}
+    assert undone == {kind for kind, row in FAULT_KINDS.items() if "duration" in row.keys}

@@ -1,4 +1,4 @@
-"""Pack a run for a bug report: events, logs, manifests, broker definitions; no secrets."""
+"""Pack a run for a bug report: events, logs, manifests, diagnostics; no secrets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def export(
             return {f"logs/{name}.log": text for name, text in substrate.logs(spec.run_id).items()}
 
         # A bundle of a run in trouble must not fail for that very trouble.
-        for what, collect in (("logs", logs), ("definitions", substrate.definitions)):
+        for what, collect in (("logs", logs), ("diagnostics", substrate.diagnostics)):
             try:
                 texts |= collect(known.spec)
             except SubstrateError as error:

@@ -38,13 +38,13 @@ class Soak:
         self.where = f"{first.backend} on {first.substrate}"
         with closing(fit_substrate(first, broker_url=common.broker_url)) as substrate:
             cannot = {kind: substrate.why_not(kind) for kind in SURVIVABLE}
-        asked = list(SURVIVABLE) if kinds is None else kinds.split(",")
-        for kind in asked:
-            if kind not in SURVIVABLE:
-                raise SpecError(f"--kinds {kind!r}: expected some of {', '.join(SURVIVABLE)}")
-            if kinds is not None and cannot[kind] is not None:
+        asked = set(SURVIVABLE) if kinds is None else set(kinds.split(","))
+        for unknown in sorted(asked - set(SURVIVABLE)):
+            raise SpecError(f"--kinds {unknown!r}: expected some of {', '.join(SURVIVABLE)}")
+        for kind in SURVIVABLE:
+            if kinds is not None and kind in asked and cannot[kind] is not None:
                 raise SpecError(f"--kinds {cannot[kind]}")
-        self.kinds = [kind for kind in asked if cannot[kind] is None]
+        self.kinds = [kind for kind in SURVIVABLE if kind in asked and cannot[kind] is None]
 
     def specs(self, runs: int) -> Iterator[RunSpec]:
         for seed in range(self._common.seed, self._common.seed + runs):

@@ -8,11 +8,12 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from ttg_worker.wire import ChunkResult
-from ttgctl.core.faults.acts import BROKER_KINDS, Act
+from ttgctl.core.faults.acts import Act
 from ttgctl.core.faults.proof import ChunkAttribution, Proof
 from ttgctl.core.faults.silence import LEAST_SECONDS, Silence
 from ttgctl.core.faults.view import RunView
 from ttgctl.core.ports import Clock, Evidence, SubstrateError
+from ttgctl.domain.fault_kinds import FAULT_KINDS
 from ttgctl.domain.fault_schedule import Occurrence
 from ttgctl.domain.verdict import FaultRecord
 
@@ -127,16 +128,13 @@ class ActiveFault:
         try:
             self._effect = ending.result() or self._effect
         except SubstrateError as error:
-            self._note = f"not undone: {error}"
+            how = FAULT_KINDS[self.occurrence.spec.kind].undone_by
+            self._note = f"not undone by {how}: {error}"
             self._end_at = self._clock.time() + AGAIN_SECONDS
             return
         self._ended, self._note = True, None
         self._over_at = self._clock.time()
-        if (
-            self.proof is not None
-            and self._evidence is not None
-            and self.occurrence.spec.kind in BROKER_KINDS
-        ):
+        if self.proof is not None and self._evidence is not None and self.occurrence.spec.target == "broker":
             self.proof.replaced_seconds = round(self._over_at - self._evidence.at, 3)
 
     def _look_for_effect(self, view: RunView) -> None:

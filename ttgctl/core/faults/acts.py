@@ -6,15 +6,15 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
+from ttgctl.core.faults.powers import HurtsWorkers, KillsBrokers, StopsNodes
 from ttgctl.core.ports import Clock, Evidence, Substrate, SubstrateError, WorkerStatus
 from ttgctl.domain.faults import FaultSpec
 from ttgctl.domain.run import RunSpec
 
-WORKER_KINDS = ("kill-worker", "stop-worker", "slow-worker", "partition")
-BROKER_KINDS = ("restart-broker", "kill-broker")
 # A slowed worker is stopped once in so long: short against a lease, long against asking a cluster for it.
-PULSE_SECONDS = 1.0
+PULSE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,8 @@ class Act:
     slow: bool = False
 
 
-def act_on_worker(fault: FaultSpec, worker: WorkerStatus, substrate: Substrate) -> Act:
-    """For the :data:`WORKER_KINDS`."""
+def act_on_worker(fault: FaultSpec, worker: WorkerStatus, substrate: HurtsWorkers) -> Act:
+    """What a fault of workers does to this one."""
     begin: Callable[[], Evidence]
     end: Callable[[], str | None] | None
     slow = fault.kind != "kill-worker"
@@ -60,7 +60,7 @@ def act_on_worker(fault: FaultSpec, worker: WorkerStatus, substrate: Substrate) 
     )
 
 
-def act_on_node(fault: FaultSpec, node: str, workers: frozenset[str], substrate: Substrate) -> Act:
+def act_on_node(fault: FaultSpec, node: str, workers: frozenset[str], substrate: StopsNodes) -> Act:
     """``workers`` are those of the run that are on the node."""
     return Act(
         victim=node,
@@ -73,7 +73,8 @@ def act_on_node(fault: FaultSpec, node: str, workers: frozenset[str], substrate:
 
 
 def act_on_broker(fault: FaultSpec, spec: RunSpec, substrate: Substrate, *, clock: Clock) -> Act:
-    """For the :data:`BROKER_KINDS`: gone at once or in good order, back after the duration."""
+    """What a fault of brokers does to the run's: it is gone at once or in good order, and back after the
+    duration."""
     before: list[str | None] = []
 
     def begin() -> Evidence:
@@ -82,6 +83,8 @@ def act_on_broker(fault: FaultSpec, spec: RunSpec, substrate: Substrate, *, cloc
             raise SubstrateError("there is no broker of this run's own")
         before.append(uid)
         if fault.kind == "kill-broker":
+            if not isinstance(substrate, KillsBrokers):
+                raise SubstrateError(f"brokers on {substrate.name} can't be killed")
             return substrate.kill_broker(spec)
         # From the start of the stop on clients may be refused, and a proper stop takes its time.
         at = clock.time()
@@ -106,7 +109,7 @@ def act_on_broker(fault: FaultSpec, spec: RunSpec, substrate: Substrate, *, cloc
 class Pulse:
     """Makes a worker ``factor`` times slower: stopped for most of every second."""
 
-    def __init__(self, worker: WorkerStatus, substrate: Substrate, *, factor: float) -> None:
+    def __init__(self, worker: WorkerStatus, substrate: HurtsWorkers, *, factor: float) -> None:
         self._worker = worker
         self._substrate = substrate
         self._stopped_share = 1 - 1 / factor

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from ttgctl.core.faults.acts import BROKER_KINDS
 from ttgctl.core.faults.chunk_faults import victim_words
 from ttgctl.core.ports import Substrate, SubstrateError, WorkerStatus
 from ttgctl.domain.fault_schedule import Occurrence, by_number, occurrences, victim_order
@@ -72,12 +71,12 @@ def _of_moment(
 
 def _victims(occurrence: Occurrence, spec: RunSpec, workers: Sequence[WorkerStatus]) -> str:
     fault = occurrence.spec
-    if fault.kind in BROKER_KINDS:
+    if fault.target == "broker":
         return "the broker"
     there = sorted((w.worker_id for w in workers), key=by_number)
     names = dict(enumerate(there or (f"worker {n}" for n in range(1, spec.workers + 1)), 1))
     order = [names[n] for n in victim_order(occurrence, names, seed=spec.seed)]
     wanted = min(len(order), fault.how_many(spec.workers))
     first, rest = ", ".join(order[:wanted]), ", ".join(order[wanted:])
-    of_node = "the node of " if fault.kind == "stop-node" else ""
+    of_node = "the node of " if fault.target == "node" else ""
     return f"{of_node}{first}" + (f" (else {rest})" if rest else "")

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Final
 
 from ttg_worker.wire import ChunkResult, DeadLetter
 from ttgctl.core.faults.active_fault import AGAIN_SECONDS, ActiveFault
-from ttgctl.core.faults.acts import BROKER_KINDS, Act, act_on_broker, act_on_node, act_on_worker
+from ttgctl.core.faults.acts import Act, act_on_broker, act_on_node, act_on_worker
 from ttgctl.core.faults.chunk_faults import ChunkFault
+from ttgctl.core.faults.powers import HurtsWorkers, StopsNodes
 from ttgctl.core.faults.proof import ChunkAttribution
 from ttgctl.core.faults.view import RunView
 from ttgctl.core.ports import Clock, Substrate, SubstrateError, WorkerStatus
@@ -21,8 +23,10 @@ from ttgctl.domain.faults import FaultPlan
 from ttgctl.domain.run import RunSpec
 from ttgctl.domain.verdict import FaultRecord
 
+# Faults that are over and whose proof is not complete: so many are followed, the oldest are as they are.
+FOLLOWED_MOST: Final = 50
 # So long a fault waits for a victim that holds a chunk for certain.
-CHOOSY_SECONDS = 1.0
+CHOOSY_SECONDS: Final = 1.0
 
 
 class _PendingFault:
@@ -72,6 +76,10 @@ class FaultInjector:
         self._first_delivery_at: float | None = None
         self._pending: list[_PendingFault] = []
         self._injections: list[ActiveFault] = []
+        # Faults that are over for good: as they were then, and what their chunks waited.
+        self._retired: list[FaultRecord] = []
+        self._retired_waits: list[float] = []
+        self._hit: set[str] = set()
         self._missed: list[FaultRecord] = []
         self._claims = ChunkAttribution()
         self._ordinals: dict[str, int] = {}
@@ -88,12 +96,13 @@ class FaultInjector:
         """All faults so far, the proof of each as it stands now."""
         mine = [record for injection in self._injections if (record := injection.record) is not None]
         on_chunks = [f.record(first_delivery_at=self._first_delivery_at) for f in self._on_chunks]
-        return [*self._earlier, *on_chunks, *mine, *self._missed]
+        return [*self._earlier, *on_chunks, *self._retired, *mine, *self._missed]
 
     @property
     def waits(self) -> list[float]:
         """The seconds that each chunk taken from a victim waited until it was handed over again."""
-        return [wait for i in self._injections if i.proof is not None for wait in i.proof.waits]
+        followed = [wait for i in self._injections if i.proof is not None for wait in i.proof.waits]
+        return [*self._retired_waits, *followed]
 
     @property
     def pending(self) -> bool:
@@ -108,12 +117,12 @@ class FaultInjector:
     @property
     def holds_broker_down(self) -> bool:
         """Whether the broker is, or may be, away because a fault wants it so."""
-        nodes = any(i.in_effect and i.occurrence.spec.kind == "stop-node" for i in self._injections)
+        nodes = any(i.in_effect and i.occurrence.spec.target == "node" for i in self._injections)
         return nodes or self._broker_suffers
 
     @property
     def _broker_suffers(self) -> bool:
-        return any(i.in_effect and i.occurrence.spec.kind in BROKER_KINDS for i in self._injections)
+        return any(i.in_effect and i.occurrence.spec.target == "broker" for i in self._injections)
 
     def tick(self, view: RunView) -> list[FaultRecord]:
         """Injects what is due and takes in what the view shows; returns records that changed."""
@@ -152,13 +161,30 @@ class FaultInjector:
         return self._changed()
 
     def _changed(self) -> list[FaultRecord]:
-        changed = [record for record in self.records if self._worth_telling(record)]
+        # What was retired has been told, and what came of earlier commands by these: neither changes.
+        mine = [record for injection in self._injections if (record := injection.record) is not None]
+        on_chunks = [f.record(first_delivery_at=self._first_delivery_at) for f in self._on_chunks]
+        changed = [r for r in (*on_chunks, *mine, *self._missed) if self._worth_telling(r)]
         self._told.update((record.fault_id, record) for record in changed)
+        self._retire()
         return changed
+
+    def _retire(self) -> None:
+        """Lets go of faults that are over: a tick must not cost more for each fault that ever was."""
+        over = [i for i in self._injections if i.record is not None and not i.in_effect]
+        unproven = [i for i in over if i.open]
+        for injection in [*(i for i in over if not i.open), *unproven[: -FOLLOWED_MOST or None]]:
+            record = injection.record
+            assert record is not None
+            self._injections.remove(injection)
+            self._told.pop(record.fault_id, None)
+            self._retired.append(record)
+            if injection.proof is not None:
+                self._retired_waits += injection.proof.waits
 
     def _worth_telling(self, record: FaultRecord) -> bool:
         told = self._told.get(record.fault_id)
-        if record in self._earlier or told == record:
+        if told == record:
             return False
         # Faults of chunks count on all the time: their first bite and their sum are news.
         counting = not self._over and record.uid is None and record.victim is not None
@@ -175,9 +201,9 @@ class FaultInjector:
 
     def _hunt(self, occurrence: Occurrence, view: RunView) -> _PendingFault:
         fault = occurrence.spec
-        if fault.kind in BROKER_KINDS:
+        if fault.target == "broker":
             wanted = 1
-        elif fault.kind == "stop-node":
+        elif fault.target == "node":
             wanted = fault.how_many(len({w.node for w in view.workers if w.node is not None}))
         else:
             wanted = fault.how_many(self._spec.workers)
@@ -223,17 +249,17 @@ class FaultInjector:
     def _acts(self, pending: _PendingFault, view: RunView) -> list[Act]:
         """What could be done now, to the first victim first."""
         fault, substrate = pending.occurrence.spec, self._substrate
-        if fault.kind in BROKER_KINDS:
-            return (
-                []
-                if self._broker_suffers
-                else [act_on_broker(fault, self._spec, substrate, clock=self._clock)]
-            )
+        if fault.target == "broker":
+            if self._broker_suffers:
+                return []
+            return [act_on_broker(fault, self._spec, substrate, clock=self._clock)]
         candidates = {self._ordinals[w.worker_id]: w for w in self._candidates(pending, view)}
         order = victim_order(pending.occurrence, candidates, seed=self._spec.seed)
         workers = [candidates[ordinal] for ordinal in order]
-        if fault.kind != "stop-node":
+        if fault.target == "worker" and isinstance(substrate, HurtsWorkers):
             return [act_on_worker(fault, worker, substrate) for worker in workers]
+        if not isinstance(substrate, StopsNodes):
+            return []
         # A node comes where the first of its workers comes.
         nodes = dict.fromkeys(w.node for w in workers if w.node is not None)
         return [act_on_node(fault, node, _workers_on(node, view), substrate) for node in nodes]
@@ -241,7 +267,11 @@ class FaultInjector:
     def _candidates(self, pending: _PendingFault, view: RunView) -> Iterator[WorkerStatus]:
         """Workers that have a chunk of this run in hand and that no fault holds at the moment."""
         suffering = {w for i in self._injections if i.in_effect or i.record is None for w in i.act.workers}
-        hit = {i.record.uid for i in self._injections if i.act.end is None and i.record is not None}
+        self._hit |= {
+            i.record.uid
+            for i in self._injections
+            if i.act.end is None and i.record is not None and i.record.uid is not None
+        }
         for worker in view.workers:
             heartbeat = view.heartbeats.get(worker.worker_id)
             # Whatever a substrate may list: who has no heartbeat on this run's broker is not of this run.
@@ -250,7 +280,7 @@ class FaultInjector:
             # A heartbeat is a moment old: at first only whose chunk is surely not done, later whoever works.
             if view.has_result(heartbeat.chunk_id) and view.now - pending.since < CHOOSY_SECONDS:
                 continue
-            if not worker.running or worker.worker_id in suffering or worker.uid in hit:
+            if not worker.running or worker.worker_id in suffering or worker.uid in self._hit:
                 continue
             labels = {**worker.labels, "worker-id": worker.worker_id, "node": worker.node or ""}
             if all(labels.get(label) == wanted for label, wanted in pending.occurrence.spec.where):

@@ -11,7 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ttgctl.core.inputs.yaml_document import YamlError, read_yaml
-from ttgctl.domain.faults import KEYS_OF, FaultPlan, FaultPlanError, FaultSpec, build_fault, parse_fault
+from ttgctl.domain.fault_kinds import FAULT_KINDS
+from ttgctl.domain.faults import FaultPlan, FaultPlanError, FaultSpec, build_fault, parse_fault
 
 
 class FaultPlanFileError(ValueError):
@@ -35,7 +36,7 @@ def _fault(entry: object, place: str) -> FaultSpec:
     if isinstance(entry, str):
         return parse_fault(entry, place=place)
     if not isinstance(entry, dict) or not isinstance(entry.get("kind"), str):
-        raise FaultPlanError(f"{place}: expected a mapping with a kind, one of {', '.join(KEYS_OF)}")
+        raise FaultPlanError(f"{place}: expected a mapping with a kind, one of {', '.join(FAULT_KINDS)}")
     settings = [(str(key), _text(value, f"{place}: {key}")) for key, value in entry.items() if key != "kind"]
     return build_fault(entry["kind"], settings, place=place)
 

@@ -17,10 +17,18 @@ ADOPTION_SECONDS = 30.0
 
 @dataclass
 class ChunkAttribution:
-    """What counts as some fault's proof already: a worker replaces one victim, a chunk waits for one."""
+    """What counts as some fault's proof already: a worker replaces one victim, a chunk waits for one.
+
+    ``begun_at`` are the times of all faults so far: what is delivered again was taken by the newest of them.
+    """
 
     workers: set[str] = field(default_factory=set)
     chunks: set[int] = field(default_factory=set)
+    begun_at: list[float] = field(default_factory=list)
+
+    def is_newest(self, at: float, *, before: float) -> bool:
+        """Whether no other fault began between the one of ``at`` and ``before``."""
+        return not any(at < other <= before for other in self.begun_at)
 
 
 class Proof:
@@ -43,6 +51,7 @@ class Proof:
         self.redelivered_seconds: float | None = None
         self.replaced_seconds: float | None = None
         self.recovered_seconds: float | None = None
+        claims.begun_at.append(at)
         self._see_held(view)
 
     @property
@@ -91,8 +100,12 @@ class Proof:
             self.chunks_held.discard(result.chunk_id)
 
     def _adopt(self, result: ChunkResult) -> None:
-        """A heartbeat is older than the fault: what the victim took between the two shows only now."""
+        """A heartbeat is older than the fault: what the victim took between the two shows only now.
+
+        Only to the newest fault: whatever was handed out after one was taken back by another.
+        """
         soon = 0 <= result.started_at - self._at < ADOPTION_SECONDS
+        soon = soon and self._claims.is_newest(self._at, before=result.started_at)
         if self._victims and soon and result.redelivered and result.chunk_id not in self._claims.chunks:
             self.chunks_held.add(result.chunk_id)
             self._claims.chunks.add(result.chunk_id)

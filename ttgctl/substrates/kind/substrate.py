@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ttgctl.core.ports import Check, Evidence, OwnedResource, Say, SubstrateError, WorkerStatus
+from ttgctl.domain.fault_kinds import FAULT_KINDS, FaultKindName
 from ttgctl.domain.run import RunSpec
 from ttgctl.substrates import worker_image
 from ttgctl.substrates.kind.cluster import NODE_IMAGE, KindCluster
@@ -89,9 +90,9 @@ class KindSubstrate(KubernetesSubstrate):
             )
         return super().owned(run_id)
 
-    def why_not(self, kind: str) -> str | None:
+    def why_not(self, kind: FaultKindName) -> str | None:
         # Nodes and network of a Kind cluster are ours; but fixed shares have nobody to be cut off from.
-        if kind == "stop-node" or (kind == "partition" and self._backend != "static"):
+        if FAULT_KINDS[kind].target == "node" or (kind == "partition" and self._backend != "static"):
             return None
         return super().why_not(kind)
 

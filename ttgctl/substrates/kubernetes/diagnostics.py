@@ -15,7 +15,7 @@ from ttgctl.substrates.kubernetes.inventory import KINDS
 LEFT_OUT: Final = "(left out)"
 
 
-def definitions(api: KubeApi, spec: RunSpec, *, namespace: str) -> dict[str, str]:
+def run_diagnostics(api: KubeApi, spec: RunSpec, *, namespace: str) -> dict[str, str]:
     """``objects.yaml`` as they are now, ``kubernetes-events.txt``, and what the broker says of itself."""
     selector = labels.selector(run_id=spec.run_id)
     with ThreadPoolExecutor(len(KINDS)) as pool:

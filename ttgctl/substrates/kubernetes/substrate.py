@@ -17,6 +17,7 @@ from ttgctl.core.ports import (
     WorkerStatus,
 )
 from ttgctl.core.records.run_folder import run_folder
+from ttgctl.domain.fault_kinds import FAULT_KINDS, FaultKindName
 from ttgctl.domain.faults import parse_fault
 from ttgctl.domain.run import RunSpec
 from ttgctl.substrates import static_shares
@@ -25,7 +26,7 @@ from ttgctl.substrates.kubernetes import labels, manifests, network_cut, pods
 from ttgctl.substrates.kubernetes.api import CONTROLLERS, ApiRefused, KubeApi
 from ttgctl.substrates.kubernetes.broker import ClusterBroker
 from ttgctl.substrates.kubernetes.broker_route import HostPath, NoMapping
-from ttgctl.substrates.kubernetes.diagnostics import definitions
+from ttgctl.substrates.kubernetes.diagnostics import run_diagnostics
 from ttgctl.substrates.kubernetes.inventory import inventory, strangers
 from ttgctl.substrates.kubernetes.manifests import broker_name, workers_name
 from ttgctl.substrates.kubernetes.pod_faults import delete_pod, evidence, kill_pod, signal_pod, stop_pod
@@ -35,7 +36,6 @@ from ttgctl.substrates.run_storage import delete_stored, stored
 
 STOP_SECONDS: Final = 20.0
 DELETE_SECONDS: Final = 90.0
-BROKER_FAULTS: Final = ("kill-broker", "restart-broker")
 # What controls a run's workers, and how it is told to end them.
 WORKER_CONTROLLERS: Final = {"Deployment": {"replicas": 0}, "Job": {"suspend": True}}
 
@@ -165,12 +165,12 @@ class KubernetesSubstrate:
     def kill(self, worker: WorkerStatus) -> Evidence:
         return kill_pod(self._api, self._pod(worker))
 
-    def why_not(self, kind: str) -> str | None:
-        if self._backend == "static" and kind in static_shares.BROKER_FAULTS:
+    def why_not(self, kind: FaultKindName) -> str | None:
+        if self._backend == "static" and FAULT_KINDS[kind].between_workers:
             return f"{kind}: {static_shares.NO_BROKER}"
-        if kind in BROKER_FAULTS and self._broker_url is not None:
+        if FAULT_KINDS[kind].target == "broker" and self._broker_url is not None:
             return f"{kind}: the broker of --broker-url is not ttgctl's to stop"
-        if kind == "stop-node":
+        if FAULT_KINDS[kind].target == "node":
             return "stop-node: only the nodes of a Kind cluster are ttgctl's to stop"
         needed = [("delete", "pods", "", "")] if kind in ("kill-worker", "kill-broker") else []
         if kind in ("kill-worker", "kill-broker", "stop-worker", "slow-worker"):
@@ -215,12 +215,6 @@ class KubernetesSubstrate:
             raise SubstrateError(str(self.why_not("kill-broker")))
         return self._broker.kill(spec.run_id)
 
-    def stop_node(self, node: str) -> Evidence:
-        raise SubstrateError(str(self.why_not("stop-node")))
-
-    def start_node(self, node: str) -> None:
-        raise SubstrateError(str(self.why_not("stop-node")))
-
     def logs(self, run_id: str, *, worker_id: str | None = None) -> dict[str, str]:
         found = {}
         for pod in self._api.list("Pod", self.namespace, selector=labels.selector(run_id=run_id)):
@@ -261,8 +255,8 @@ class KubernetesSubstrate:
         decoded = " ".join(f"{{{{.data.{key} | base64decode}}}}" for key in ("username", "password"))
         return f"kubectl {' '.join(flags)} get secret {broker_name(run_id)} --template='{decoded}'"
 
-    def definitions(self, spec: RunSpec) -> dict[str, str]:
-        return definitions(self._api, spec, namespace=self.namespace)
+    def diagnostics(self, spec: RunSpec) -> dict[str, str]:
+        return run_diagnostics(self._api, spec, namespace=self.namespace)
 
     def connect(self) -> KubeApi:
         """A connection of its own to the cluster; the caller closes it."""

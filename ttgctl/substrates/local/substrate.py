@@ -20,6 +20,7 @@ from ttgctl.core.ports import (
     WorkerStatus,
 )
 from ttgctl.core.records.run_folder import RunFolder, run_folder
+from ttgctl.domain.fault_kinds import FAULT_KINDS, FaultKindName
 from ttgctl.domain.faults import parse_fault
 from ttgctl.domain.run import RunSpec
 from ttgctl.substrates import static_shares
@@ -212,14 +213,14 @@ class LocalSubstrate:
                 return process
         raise SubstrateError(f"{worker.worker_id} ({worker.uid}) is gone already")
 
-    def why_not(self, kind: str) -> str | None:
-        if kind == "stop-node":
+    def why_not(self, kind: FaultKindName) -> str | None:
+        if FAULT_KINDS[kind].target == "node":
             return "stop-node: the local substrate has one node, this machine"
-        if self._backend == "static" and kind in static_shares.BROKER_FAULTS:
+        if self._backend == "static" and FAULT_KINDS[kind].between_workers:
             return f"{kind}: {static_shares.NO_BROKER}"
         if self._broker_url is None:
             return None
-        if kind in ("restart-broker", "kill-broker"):
+        if FAULT_KINDS[kind].target == "broker":
             return f"{kind}: the broker of --broker-url is not ttgctl's to stop"
         problem = relay_problem(self._broker_url) if kind == "partition" else None
         return None if problem is None else f"partition: {problem}"
@@ -255,12 +256,6 @@ class LocalSubstrate:
     def kill_broker(self, spec: RunSpec) -> Evidence:
         return faults.kill_broker(run_folder(spec.run_id).path, BROKER)
 
-    def stop_node(self, node: str) -> Evidence:
-        raise SubstrateError(str(self.why_not("stop-node")))
-
-    def start_node(self, node: str) -> None:
-        raise SubstrateError(str(self.why_not("stop-node")))
-
     def logs(self, run_id: str, *, worker_id: str | None = None) -> dict[str, str]:
         folder = run_folder(run_id)
         logs = folder.logs
@@ -275,7 +270,7 @@ class LocalSubstrate:
     def password_command(self, run_id: str) -> str:
         return f"cat '{broker_folder(run_folder(run_id).path) / 'identity.json'}'"
 
-    def definitions(self, spec: RunSpec) -> dict[str, str]:
+    def diagnostics(self, spec: RunSpec) -> dict[str, str]:
         """The broker's own logs and the processes: there are no objects here."""
         folder = run_folder(spec.run_id)
         texts = {

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ttg_worker.wire import Chunk, ChunkResult, DeadLetter, Heartbeat, digest
-from ttgctl.core.faults.injector import FaultInjector
+from ttgctl.core.faults.active_fault import ActiveFault
+from ttgctl.core.faults.injector import FOLLOWED_MOST, FaultInjector
 from ttgctl.core.faults.view import RunView
 from ttgctl.core.ports import Evidence, SubstrateError, WorkerStatus
 from ttgctl.domain.faults import parse_plan
@@ -538,7 +539,7 @@ def test_a_fault_that_cannot_be_undone_says_so_and_is_tried_again() -> None:
     scene.substrate.broken["resume"] = "the node does not answer"
     scene.tick(after=1.1)
     scene.settle(lambda: scene.record.note is not None)
-    assert scene.record.note == "not undone: the node does not answer"
+    assert scene.record.note == "not undone by SIGCONT: the node does not answer"
     assert not scene.record.undone
     scene.injector.undo()
     assert not scene.record.undone
@@ -820,3 +821,38 @@ def test_chunks_that_the_run_does_not_have_are_no_victims() -> None:
     assert (record.victim, record.effect) == (None, None)
     assert record.note == "the run has none of these chunks"
     assert scene.injector.undo() == []
+
+
+@pytest.mark.case("C34")
+def test_what_was_handed_out_after_a_victim_died_is_not_what_it_held() -> None:
+    scene = Scene("kill-worker at=0s where=worker-id=worker-2", "kill-worker at=4s where=worker-id=worker-3")
+    scene.tick(after=1.0)
+    first_at = scene.clock.now
+    assert scene.record.chunks_held == (2,)
+    scene.result(2, "worker-1", started=first_at + 0.2, redelivered=1)
+    # Given to the second victim four seconds later, and then to another.
+    scene.tick(after=4.0)
+    second_at = scene.clock.now
+    scene.result(277, "worker-1", started=second_at + 0.3, redelivered=1)
+    first, second = scene.injector.records
+    assert (first.chunks_held, second.chunks_held) == ((2,), (3, 277))
+
+
+def test_faults_that_are_over_cost_nothing_any_more(monkeypatch) -> None:
+    scene = Scene("kill-worker every=1s times=900", workers=1)
+    looks: list[int] = []
+    real = ActiveFault.tick
+
+    def counted(fault: ActiveFault, view: RunView) -> None:
+        looks[-1] += 1
+        real(fault, view)
+
+    monkeypatch.setattr(ActiveFault, "tick", counted)
+    for number in range(2, 302):
+        del scene.workers[f"worker-{number - 1}"]
+        scene.join(f"worker-{number}", chunk_id=number)
+        looks.append(0)
+        scene.tick(after=1.0)
+    assert len(scene.injector.records) >= 290
+    assert len({record.fault_id for record in scene.injector.records}) == len(scene.injector.records)
+    assert max(looks) <= FOLLOWED_MOST + 2

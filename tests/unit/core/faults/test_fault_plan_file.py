@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ttgctl.core.faults.plan_file import FaultPlanFileError, read_fault_plan
-from ttgctl.domain.faults import KEYS_OF, parse_fault
+from ttgctl.domain.fault_kinds import FAULT_KINDS
+from ttgctl.domain.faults import parse_fault
 
 
 def plan_file(folder: Path, text: str) -> Path:
@@ -85,14 +86,14 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         read_fault_plan(tmp_path / "missing.yaml")
 
 
-KEYS = st.sampled_from(["kind", *sorted({key for keys in KEYS_OF.values() for key in keys})])
+KEYS = st.sampled_from(["kind", *sorted({key for row in FAULT_KINDS.values() for key in row.keys})])
 SCALARS = (
     st.none()
     | st.booleans()
     | st.integers()
     | st.floats()
     | st.text(max_size=8)
-    | st.sampled_from(sorted(KEYS_OF))
+    | st.sampled_from(sorted(FAULT_KINDS))
 )
 VALUES = st.recursive(
     SCALARS | st.sampled_from(["30%", "12s", "node=a"]),

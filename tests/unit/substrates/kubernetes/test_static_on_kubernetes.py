@@ -8,13 +8,13 @@ import pytest
 
 from ttgctl.core.ports import OwnedResource, SubstrateError
 from ttgctl.core.records.run_folder import run_folder
+from ttgctl.domain.fault_kinds import FAULT_KINDS
 from ttgctl.domain.run import Placement, RunSpec
 from ttgctl.substrates.kind.substrate import KindSubstrate
 from ttgctl.substrates.kubernetes import checks, labels
 from ttgctl.substrates.kubernetes.api import ApiRefused
 from ttgctl.substrates.kubernetes.substrate import KubernetesSubstrate
 from ttgctl.substrates.local import substrate as local_substrate
-from ttgctl.substrates.static_shares import BROKER_FAULTS
 
 SPEC = RunSpec(
     run_id="r1",
@@ -94,7 +94,7 @@ def test_there_is_no_broker_and_the_cluster_is_not_asked_for_one(substrate):
     substrate.stop_broker(SPEC)
 
 
-@pytest.mark.parametrize("kind", BROKER_FAULTS)
+@pytest.mark.parametrize("kind", [kind for kind, row in FAULT_KINDS.items() if row.between_workers])
 def test_faults_of_a_broker_hit_nothing_on_any_cluster(substrate, kind):
     for each in (substrate, KindSubstrate(backend="static")):
         assert each.why_not(kind) == f"{kind}: fixed shares have no broker"
