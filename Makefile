@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test check bench report clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what there is to make
@@ -33,6 +33,9 @@ check: setup  ## Lint, types, import rules
 
 bench: setup  ## Measure throughput side by side with the raw clients, Celery and Dramatiq
 	PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)
+
+report: setup  ## Write the status report over all runs on this machine: status-report.docx
+	$(BIN)/ttgctl report --template docs/status-report.md.j2 --format docx --out status-report.docx
 
 clean:  ## Remove what make made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -40,10 +40,22 @@ def test_writes_each_format_by_the_suffix(ttgctl, runs, tmp_path, suffix, start)
 
 
 def test_named_runs_alone_are_put_side_by_side(ttgctl, runs):
-    assert "Status report" in ttgctl("report", "first", "second").out.splitlines()[0]
+    assert "2 runs side by side" in ttgctl("report", "first", "second").out.splitlines()[0]
     one = ttgctl("report", "first", "--compare")
-    assert "Status report" in one.out.splitlines()[0]
+    assert "1 run side by side" in one.out.splitlines()[0]
     assert "second" not in one.out
+
+
+def test_a_template_of_ones_own_is_rendered_over_the_runs(ttgctl, runs, tmp_path):
+    template, out = tmp_path / "own.md.j2", tmp_path / "own.docx"
+    template.write_text("# Mine\n\n{% for run in runs %}\n- {{ run.spec.run_id }}\n{% endfor %}\n")
+    assert ttgctl("report", "--template", str(template)).out.startswith("# Mine")
+    done = ttgctl("report", "--template", str(template), "--format", "docx", "--out", str(out))
+    assert done.code == 0, done.err
+    assert b"second" in zipfile.ZipFile(out).read("word/document.xml")
+    template.write_text("{{ nobody }}")
+    broken = ttgctl("report", "--template", str(template))
+    assert (broken.code, broken.err.count("\n")) == (2, 1)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from ttgctl.core.records.run_lock import RunIsTaken
 from ttgctl.domain.faults import FaultPlanError
 from ttgctl.domain.run import SpecError
 from ttgctl.domain.verdict import ExitCode
+from ttgctl.ui.reports.template_report import TemplateError
 
 _CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
     (
@@ -29,6 +30,7 @@ _CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
             DamagedRun,
             UnknownRun,
             RunIsTaken,
+            TemplateError,
             WorkloadError,
         ),
         ExitCode.USAGE,

@@ -24,6 +24,7 @@ from ttgctl.ui.reports.document import Document, Grid, Paragraph, Section
 from ttgctl.ui.reports.markdown_text import to_markdown
 from ttgctl.ui.reports.report_file import report_bytes, report_document, write_report
 from ttgctl.ui.reports.run_report import write_run_report
+from ttgctl.ui.reports.template_report import TemplateError, template_document
 from ttgctl.ui.views.comparison_view import ComparisonView, comparison_json
 
 
@@ -156,27 +157,69 @@ def test_cells_are_medians_of_repeats_in_the_order_of_the_backends(record):
     assert cells[0].recovery_seconds is None
 
 
-def test_the_status_report_has_the_milestones_parts_and_figures_of_runs(record):
+def test_the_report_over_several_speaks_of_these_runs_alone(record):
     text = to_markdown(report_document(runs(record)))
-    for part in (
-        "Summary",
-        "Deliverables",
-        "Test results",
-        "Queue statistics after completion",
-        "Why RabbitMQ",
-        "Commands",
-        "Risks and mitigations",
-        "Next steps",
-    ):
+    for part in ("Summary", "Results", "Queues after completion", "Runs", "Again"):
         assert f"\n## {part}\n" in text
+    assert "ilestone" not in text
     assert "4 of 4 runs through a queue are lossless" in text
     assert "6 runs judged, 5 of them lossless; 600 chunks attempted, 9 lost." in text
     (loss,) = re.findall(r"^\| Data loss .*$", text, re.M)
     assert loss == "| Data loss | none | 9 chunks | none | none |"
     (runtime,) = re.findall(r"^\| Runtime .*$", text, re.M)
     assert runtime == "| Runtime | 34.0 s | 40.0 s | 34.4 s | 36.0 s |"
+
+
+STATUS_REPORT = Path(__file__).parents[3] / "docs" / "status-report.md.j2"
+
+
+def test_the_status_report_is_a_template_whose_figures_are_of_runs(record):
+    document = template_document(STATUS_REPORT, runs(record))
+    text = to_markdown(document)
+    for part in (
+        "Summary",
+        "Deliverables",
+        "Test results",
+        "Why RabbitMQ",
+        "Commands",
+        "Risks and mitigations",
+        "Next steps",
+    ):
+        assert f"\n## {part}\n" in text
+    assert document.title.startswith("Status report, milestones 1 to 3")
+    assert ("Runs", "6") in document.facts
+    assert "4 of 4 runs through a queue are lossless" in text
+    assert "6 runs judged, 5 of them lossless; 600 chunks attempted, 9 lost." in text
+    (loss,) = re.findall(r"^\| Data loss .*$", text, re.M)
+    assert loss == "| Data loss | none | 9 chunks | none | none |"
     assert "Redis Streams with leases, delayed retry and DLQ | not shown by these runs" in text
     assert "Run the redis backend; no run of it is in this report." in text
+    kinds = {type(block).__name__ for section in document.sections for block in section.blocks}
+    assert {"Grid", "Bullets", "Code", "ProgressPicture", "BarPicture"} <= kinds
+    assert report_bytes(document, format="docx").startswith(b"PK")
+
+
+def test_the_status_report_over_no_run_says_so():
+    assert "there is nothing to report" in to_markdown(template_document(STATUS_REPORT, []))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("# A\n\n{% if %}", "line 3"),
+        ("# A\n\n{{ nobody }}", "line 3: 'nobody' is undefined"),
+        ("{{ runs | nothing }}", "line 1: No filter named 'nothing'"),
+        ("{{ 1 / 0 }}", "line 1: division by zero"),
+        ("{{ runs.__class__.__mro__ }}", "unsafe"),
+        ("![x](ttgctl:nothing)", "no picture 'nothing'"),
+    ],
+)
+def test_a_template_that_can_not_be_rendered_is_named_with_its_line(record, tmp_path, text, said):
+    template = tmp_path / "own.md.j2"
+    template.write_text(text)
+    with pytest.raises(TemplateError, match=re.escape(said)) as caught:
+        template_document(template, runs(record))
+    assert str(template) in str(caught.value)
 
 
 def test_a_report_over_no_run_says_so():

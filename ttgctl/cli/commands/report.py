@@ -1,4 +1,4 @@
-"""Write the report on a run, or the status report over several, as Markdown, HTML or DOCX."""
+"""Write the report on a run, or over several side by side, as Markdown, HTML or DOCX."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ def report(
             metavar="[RUN]...", help="By default the newest, or with --compare all with a verdict."
         ),
     ] = None,
-    compare: Annotated[
-        bool, typer.Option("--compare", help="The status report: these runs side by side.")
-    ] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="These runs side by side.")] = False,
+    template: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A template of your own: Markdown with Jinja2, over these runs."),
+    ] = None,
     format: Annotated[FormatName | None, typer.Option(help="By default that of --out, else md.")] = None,
     out: Annotated[Path | None, typer.Option(help="The file; by default stdout.")] = None,
 ) -> int:
@@ -37,13 +39,14 @@ def report(
     from ttgctl.domain.run import SpecError
     from ttgctl.ui.reports.report_file import report_bytes, write_report
     from ttgctl.ui.reports.run_report import run_document
-    from ttgctl.ui.reports.status_report import status_document
+    from ttgctl.ui.reports.runs_report import runs_document
+    from ttgctl.ui.reports.template_report import template_document
     from ttgctl.ui.text import formats
 
     chosen = checked_format(out, asked=None if format is None else format.value)
     if out is None and chosen == "docx":
         raise SpecError("a docx needs a file: add --out FILE.docx")
-    several = compare or len(runs or ()) > 1
+    several = compare or template is not None or len(runs or ()) > 1
     if runs:
         records = [read_record(find_run(run)) for run in dict.fromkeys(runs)]
     elif several:
@@ -52,7 +55,10 @@ def report(
     else:
         records = [read_record(find_run(None))]
     records.sort(key=lambda record: record.started_at)
-    document = status_document(records) if several else run_document(records[0])
+    if template is not None:
+        document = template_document(template, records)
+    else:
+        document = runs_document(records) if several else run_document(records[0])
     if out is None:
         sys.stdout.buffer.write(report_bytes(document, format=chosen))
         return 0

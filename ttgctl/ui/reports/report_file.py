@@ -14,14 +14,14 @@ Format = Literal["md", "html", "docx"]
 
 
 def report_document(records: Sequence[RunRecord]) -> Document:
-    """The report on one run, or the status report over several."""
+    """The report on one run, or the one over several."""
     if len(records) == 1:
         from ttgctl.ui.reports.run_report import run_document
 
         return run_document(records[0])
-    from ttgctl.ui.reports.status_report import status_document
+    from ttgctl.ui.reports.runs_report import runs_document
 
-    return status_document(records)
+    return runs_document(records)
 
 
 def report_bytes(document: Document, *, format: Format) -> bytes:

@@ -1,11 +1,7 @@
-"""The status report over milestones 1 to 3: what was built, and what its runs show.
-
-Every figure comes from the records of runs; a claim that no record shows says so.
-"""
+"""The report over several runs, side by side: their figures, and nothing else."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from ttgctl.core.records.comparison import Cell, compare
@@ -27,37 +23,25 @@ from ttgctl.ui.reports.run_report import utc
 from ttgctl.ui.text import formats, wording
 from ttgctl.ui.views.rerun import demo_command
 
-_NOT_SHOWN = "not shown by these runs"
-_RECOVERY_WAYS = {
-    "rabbitmq": "the broker gives it back when the connection ends",
-    "redis": "claimed by another worker when the lease ends",
-    "static": "none: shares are fixed",
-}
-_LARGE_SWEEP = 100_000
 
-
-def status_document(records: Sequence[RunRecord]) -> Document:
+def runs_document(records: Sequence[RunRecord]) -> Document:
     """Over the records given, oldest first. Those without a verdict are listed and count nowhere else."""
     judged = [record for record in records if record.verdict is not None]
     cells = compare(judged)
     sections = [
         Section("Summary", _summary(records, judged)),
-        Section("Deliverables", [_deliverables(judged)]),
-        Section("Test results", _results(cells)),
-        Section("Progress and recovery", _pictures(judged, cells)),
-        Section("Queue statistics after completion", _queues(cells)),
-        Section("Why RabbitMQ", [_why_rabbitmq(cells)]),
-        Section("Commands", [_commands(judged)]),
-        Section("Risks and mitigations", [_risks(judged)]),
-        Section("Next steps", [_next_steps(judged)]),
-        Section("Runs behind the figures", [_runs(records)] if records else []),
+        Section("Results", _results(cells)),
+        Section("Progress and recovery", pictures(judged, cells)),
+        Section("Queues after completion", _queues(cells)),
+        Section("Runs", [_runs(records)] if records else []),
+        Section("Again", _commands(judged)),
     ]
     facts = [("Runs", f"{len(records):,}")]
     if records:
         facts.append(("From", f"{utc(min(record.started_at for record in records))} UTC"))
         facts.append(("To", f"{utc(max(record.ended_at for record in records))} UTC"))
     return Document(
-        title="Status report, milestones 1 to 3: parameter sweeps that lose nothing",
+        title=f"{formats.counted(len(records), 'run')} side by side",
         facts=facts,
         sections=[section for section in sections if section.blocks],
     )
@@ -91,13 +75,6 @@ def _summary(records: Sequence[RunRecord], judged: Sequence[RunRecord]) -> list[
             )
         )
     found.append(
-        Paragraph(
-            "Milestone 1 gave each worker a fixed share, milestone 2 put Redis Streams between, milestone 3 "
-            "RabbitMQ. One command now runs all three, breaks workers and brokers on purpose, and ends with "
-            "a verdict from a ledger that holds one entry a chunk."
-        )
-    )
-    found.append(
         Bullets(
             [
                 f"{formats.counted(len(verdicts), 'run')} judged, {lossless:,} of them lossless; "
@@ -123,61 +100,6 @@ def _open_runs(number: int) -> list[str]:
     return [f"Without a verdict, and not counted: {formats.counted(number, 'run')}."] if number else []
 
 
-def _deliverables(judged: Sequence[RunRecord]) -> Grid:
-    def runs(chosen: list[RunRecord]) -> str:
-        verdicts = _verdicts(chosen)
-        if not verdicts:
-            return _NOT_SHOWN
-        lossless = sum(verdict.lossless for verdict in verdicts)
-        return f"{formats.counted(len(verdicts), 'run')}, {lossless:,} lossless"
-
-    def total(number: int, what: str, then: str = "") -> str:
-        return f"{formats.counted(number, what)}{then}" if number else _NOT_SHOWN
-
-    verdicts = _verdicts(judged)
-    faults = Counter(
-        fault.kind for verdict in verdicts for fault in verdict.faults if fault.effect is not None
-    )
-    survived = ", ".join(f"{number:,} {kind}" for kind, number in sorted(faults.items())) or _NOT_SHOWN
-    rows = [
-        ("M1", "Fixed shares, no queue (static), the baseline", runs(_of(judged, backend="static"))),
-        ("M2", "Redis Streams with leases, delayed retry and DLQ", runs(_of(judged, backend="redis"))),
-        ("M3", "RabbitMQ with quorum queues, retry by TTL and DLQ", runs(_of(judged, backend="rabbitmq"))),
-        (
-            "M3",
-            "On Kubernetes (Kind or any context)",
-            runs([r for r in judged if r.spec.substrate != "local"]),
-        ),
-        ("M3", "On one machine, nothing installed", runs(_of(judged, substrate="local"))),
-        ("M3", "Fault injection with proof that it bit", survived),
-        (
-            "M3",
-            "Redelivery after a crash",
-            total(sum(v.chunks.recovered for v in verdicts), "chunk", " recovered"),
-        ),
-        (
-            "M3",
-            "Retry of failed attempts",
-            total(sum(v.chunks.retried for v in verdicts), "failed attempt", " tried again"),
-        ),
-        (
-            "M3",
-            "Dead letters kept with their reason",
-            total(sum(v.chunks.dead_lettered for v in verdicts), "dead letter"),
-        ),
-        (
-            "M3",
-            "A check that can fail (acks before computing, or fixed shares)",
-            total(sum(not v.lossless for v in verdicts), "run", " judged not lossless"),
-        ),
-    ]
-    return Grid(("Milestone", "Deliverable", "Shown by"), rows)
-
-
-def _of(records: Sequence[RunRecord], **wanted: str) -> list[RunRecord]:
-    return [r for r in records if all(getattr(r.spec, name) == value for name, value in wanted.items())]
-
-
 def _results(cells: list[Cell]) -> list[Block]:
     found: list[Block] = []
     for substrate in dict.fromkeys(cell.substrate for cell in cells):
@@ -190,7 +112,7 @@ def _results(cells: list[Cell]) -> list[Block]:
 
 
 def results_grid(cells: Sequence[Cell]) -> Grid:
-    """The milestone's table: metrics down, backends without and with a fault across."""
+    """Metrics down, backends without and with a fault across."""
     headers = [_column(cell) for cell in cells]
     rows = [
         ("Runs", *(f"{cell.runs:,}" for cell in cells)),
@@ -218,7 +140,7 @@ def _newest(judged: Sequence[RunRecord], cells: Sequence[Cell]) -> list[tuple[Ce
     return [(cell, newest[cell.backend, cell.substrate, cell.faulted]) for cell in cells]
 
 
-def _pictures(judged: Sequence[RunRecord], cells: list[Cell]) -> list[Block]:
+def pictures(judged: Sequence[RunRecord], cells: list[Cell]) -> list[Block]:
     newest = [(cell, record) for cell, record in _newest(judged, cells) if len(record.progress) > 1]
     found: list[Block] = []
     sizes = {record.spec.chunks_total for _, record in newest}
@@ -281,90 +203,9 @@ def _queues(cells: list[Cell]) -> list[Block]:
     ]
 
 
-def _why_rabbitmq(cells: list[Cell]) -> Grid:
-    def again(backend: str) -> str:
-        times = [
-            cell.recovery_seconds
-            for cell in cells
-            if cell.backend == backend and cell.recovery_seconds is not None
-        ]
-        way = _RECOVERY_WAYS[backend]
-        return f"{way}; {formats.duration(max(times))} here" if times else way
-
-    return Grid(
-        ("Aspect", "Redis Streams", "RabbitMQ"),
-        [
-            ("Protocol", "RESP", "AMQP 0-9-1"),
-            ("Chunk of a dead worker", again("redis"), again("rabbitmq")),
-            ("Retry", "a sorted set, moved by the workers", "a queue with a TTL, moved by the broker"),
-            (
-                "Given up",
-                "a stream, written by the workers",
-                "dead-lettered by the broker itself, at least once",
-            ),
-            ("Copies", "one server, append-only file", "quorum queues over several nodes"),
-            ("Watching", "command line", "management UI on 15672, metrics on 15692"),
-            ("Running it", "simpler", "more to run, richer in meaning"),
-        ],
-    )
-
-
-def _commands(judged: Sequence[RunRecord]) -> Code:
+def _commands(judged: Sequence[RunRecord]) -> list[Block]:
     again = [command for record in judged if (command := demo_command(record.spec)) is not None]
-    return Code(
-        [
-            "# the runs of this report",
-            *dict.fromkeys(again),
-            "# all backends, without and with a fault",
-            "ttgctl compare",
-            "# what would be removed, and its removal",
-            "ttgctl cleanup --all --dry-run",
-            "ttgctl cleanup --all --force",
-        ]
-    )
-
-
-def _risks(judged: Sequence[RunRecord]) -> Grid:
-    duplicated = sum(verdict.chunks.duplicated for verdict in _verdicts(judged))
-    return Grid(
-        ("Risk", "Mitigation"),
-        [
-            (
-                "RabbitMQ is one more thing to run",
-                "Redis Streams stays as a tested way with the same commands",
-            ),
-            (
-                "At least once means that a chunk can be computed twice",
-                f"The ledger counts each chunk once; {duplicated:,} further results in these runs",
-            ),
-            (
-                "Cleanup could hit what others run",
-                "Deletion lists first, by label and manager, then deletes what it listed, by uid; "
-                "clusters and images never",
-            ),
-            (
-                "A check that always passes proves nothing",
-                "A mode that acks too early and the static baseline must be judged not lossless",
-            ),
-        ],
-    )
-
-
-def _next_steps(judged: Sequence[RunRecord]) -> Bullets:
-    steps = []
-    for backend in ("static", "redis", "rabbitmq"):
-        of_backend = _of(judged, backend=backend)
-        if not of_backend:
-            steps.append(f"Run the {backend} backend; no run of it is in this report.")
-        elif not any(record.faulted for record in of_backend):
-            steps.append(f"Run the {backend} backend with a fault; none of its runs here had one.")
-    if not any(record.spec.substrate != "local" for record in judged):
-        steps.append("Run on a Kubernetes cluster; all runs here were on one machine.")
-    largest = max((record.spec.parameters_total for record in judged), default=0)
-    if largest < _LARGE_SWEEP:
-        steps.append(f"Scale to {_LARGE_SWEEP:,} parameters and more; the largest run here had {largest:,}.")
-    steps.append("Gather RabbitMQ's metrics (port 15692) with Prometheus and show them in Grafana.")
-    return Bullets(steps)
+    return [Code(list(dict.fromkeys(again)))] if again else []
 
 
 def _runs(records: Sequence[RunRecord]) -> Grid:
