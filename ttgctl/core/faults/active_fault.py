@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from ttg_worker.wire import ChunkResult
 from ttgctl.core.faults.acts import Act
-from ttgctl.core.faults.proof import ChunkAttribution, Proof
+from ttgctl.core.faults.proof import ADOPTION_SECONDS, ChunkAttribution, Proof
 from ttgctl.core.faults.silence import LEAST_SECONDS, Silence
 from ttgctl.core.faults.view import RunView
 from ttgctl.core.ports import Clock, Evidence, SubstrateError
@@ -58,6 +58,13 @@ class ActiveFault:
         if self.failure is not None:
             return False
         return self.in_effect or self.proof is None or not self.proof.complete or self.effect is None
+
+    @property
+    def is_history(self) -> bool:
+        """Nothing can change any more: the proof is complete, and no chunk comes to light that it took."""
+        if self._evidence is None or self.open:
+            return False
+        return self._clock.time() - self._evidence.at > ADOPTION_SECONDS
 
     def begin(self, view: RunView, *, claims: ChunkAttribution) -> None:
         """Does the act, in the background if it is slow. What the victim holds is read first."""

@@ -23,7 +23,7 @@ from ttgctl.domain.faults import FaultPlan
 from ttgctl.domain.run import RunSpec
 from ttgctl.domain.verdict import FaultRecord
 
-# Faults that are over and whose proof is not complete: so many are followed, the oldest are as they are.
+# Of the faults that are over so many are followed for further proof; older ones stay as they are.
 FOLLOWED_MOST: Final = 50
 # So long a fault waits for a victim that holds a chunk for certain.
 CHOOSY_SECONDS: Final = 1.0
@@ -172,8 +172,8 @@ class FaultInjector:
     def _retire(self) -> None:
         """Lets go of faults that are over: a tick must not cost more for each fault that ever was."""
         over = [i for i in self._injections if i.record is not None and not i.in_effect]
-        unproven = [i for i in over if i.open]
-        for injection in [*(i for i in over if not i.open), *unproven[: -FOLLOWED_MOST or None]]:
+        too_many = over[:-FOLLOWED_MOST]
+        for injection in [i for i in over if i in too_many or i.is_history]:
             record = injection.record
             assert record is not None
             self._injections.remove(injection)

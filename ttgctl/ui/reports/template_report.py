@@ -4,7 +4,8 @@ The template knows: ``runs`` (every :class:`~ttgctl.core.records.run_record.RunR
 ``judged`` (those with a verdict), ``cells`` (one :class:`~ttgctl.core.records.comparison.Cell` for each
 backend, substrate, and whether it was faulted), ``totals`` (sums over the verdicts), ``machine`` and
 ``versions``. Filters: ``duration`` (seconds), ``count``, ``rate``, ``utc`` (Unix seconds), ``loss`` (of a
-cell). The image addresses ``ttgctl:progress``, ``ttgctl:runtime`` and ``ttgctl:recovery`` stand for pictures of these runs.
+cell). The image addresses ``ttgctl:progress``, ``ttgctl:runtime`` and ``ttgctl:recovery`` stand for pictures
+of these runs.
 """
 
 from __future__ import annotations
