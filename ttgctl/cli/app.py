@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
-from typing import Any
+from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -16,7 +16,7 @@ from ttgctl.domain.verdict import ExitCode
 
 # Module and summary of each command, in the order of --help. Modules are imported when they are
 # asked for: --help must not wait for what one command needs.
-COMMANDS = {
+COMMANDS: Final = {
     "demo": "Run a sweep of simulated work, with faults if you like, and judge it.",
     "run": "Run your own function over your own parameters.",
     "monitor": "Watch a run that another terminal started.",

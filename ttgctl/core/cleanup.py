@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from ttg_worker.errors import BrokerError
 from ttgctl.core.ports import OwnedResource, SubstrateError
@@ -27,7 +27,7 @@ class Removal:
 
 
 # Workers first, so that nothing works on what goes next; then what holds data; the namespace last.
-_ORDER = {"Deployment": 0, "Job": 0, "process": 1, "Namespace": 9}
+_ORDER: Final = {"Deployment": 0, "Job": 0, "process": 1, "Namespace": 9}
 
 
 def remove(

@@ -162,9 +162,9 @@ def _filled(spec: FaultSpec) -> FaultSpec:
     return replace(spec, **filled)
 
 
-_NUMBER = re.compile(r"\d{1,7}(?:\.\d{1,6})?", re.ASCII)
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_./]{0,252}[A-Za-z0-9])?", re.ASCII)
+_NUMBER: Final = re.compile(r"\d{1,7}(?:\.\d{1,6})?", re.ASCII)
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LABEL: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_./]{0,252}[A-Za-z0-9])?", re.ASCII)
 
 
 def _number(text: str, what: str) -> float:

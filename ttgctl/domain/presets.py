@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True)
@@ -14,10 +15,10 @@ class Scale:
     work_ms: float
 
 
-SCALES = {
+SCALES: Final = {
     "small": Scale(1_000, 10, 100),
     "medium": Scale(10_000, 100, 10),
     "large": Scale(100_000, 100, 1),
 }
 # The demo's fault: one worker, while it holds a chunk, at about this progress.
-FAULT_DEMO = "kill-worker at=30% count=1"
+FAULT_DEMO: Final = "kill-worker at=30% count=1"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from typing import Final
 
 from ttgctl.core.ports import MissingRequirement, Substrate, SubstrateError
 from ttgctl.domain.run import Placement
 
-NAMES = ("auto", "kind", "context", "local")
+NAMES: Final = ("auto", "kind", "context", "local")
 
 
 def choose(name: str, *, context: str | None) -> tuple[str, str]:

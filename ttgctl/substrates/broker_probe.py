@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
+from typing import Final
 
-_GREETINGS = {"rabbitmq": b"AMQP\x00\x00\x09\x01", "redis": b"PING\r\n"}
+_GREETINGS: Final = {"rabbitmq": b"AMQP\x00\x00\x09\x01", "redis": b"PING\r\n"}
 # AMQP 0-9-1: a method frame on channel 0 whose method is Connection.Start (class 10, method 10).
-_FRAME_START = b"\x01\x00\x00"
-_CONNECTION_START = b"\x00\x0a\x00\x0a"
+_FRAME_START: Final = b"\x01\x00\x00"
+_CONNECTION_START: Final = b"\x00\x0a\x00\x0a"
 
 
 def answers(host: str, port: int, backend: str, *, timeout_seconds: float = 2.0) -> bool:

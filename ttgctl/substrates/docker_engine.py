@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import docker
 from docker.context import ContextAPI
@@ -13,8 +14,8 @@ from requests.exceptions import RequestException
 
 from ttgctl.core.ports import SubstrateError
 
-ANSWER_SECONDS = 5
-BUILD_SECONDS = 900
+ANSWER_SECONDS: Final = 5
+BUILD_SECONDS: Final = 900
 
 
 def connect(*, timeout_seconds: int = BUILD_SECONDS) -> docker.DockerClient:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Literal
+from typing import Final, Literal
 
 from ttg_worker.brokers.base import Consumer
 from ttg_worker.wire import Heartbeat
 
-EVERY_SECONDS = 1.0
-APART_SECONDS = 0.2
+EVERY_SECONDS: Final = 1.0
+APART_SECONDS: Final = 0.2
 
 
 class HeartbeatSender:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from ttg_worker.brokers import BACKEND_OF_SCHEME, backend_of
 from ttg_worker.brokers.base import DeliveryOptions
 from ttg_worker.errors import BrokerError, SettingsError
 from ttg_worker.simulated_faults import Picks
 
-SYNTHETIC = "ttg_worker.workload:synthetic"
+SYNTHETIC: Final = "ttg_worker.workload:synthetic"
 T = TypeVar("T")
 
 

@@ -8,6 +8,7 @@ import signal
 import time
 import traceback
 from types import FrameType
+from typing import Final
 
 import msgspec
 
@@ -23,12 +24,12 @@ log = logging.getLogger(__name__)
 
 # How much work a worker keeps at hand: enough that a round trip to the broker costs nothing,
 # little enough that a kill takes few chunks down with it.
-PREFETCH_SECONDS = 0.25
-PREFETCH_MOST = 500
+PREFETCH_SECONDS: Final = 0.25
+PREFETCH_MOST: Final = 500
 # Of the 10 s that a SIGTERM leaves, what the chunk in hand may use before it is given back.
-FINISH_SECONDS = 6.0
-FLUSH_SECONDS = 2.0
-WAIT_SECONDS = 0.1
+FINISH_SECONDS: Final = 6.0
+FLUSH_SECONDS: Final = 2.0
+WAIT_SECONDS: Final = 0.1
 
 
 class GiveBack(BaseException):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import webbrowser
+from typing import Final
 
 from ttgctl.cli.options.flags import Monitor
 from ttgctl.core.ports import Say, Substrate
 from ttgctl.domain.events import Phase, RunEvent
 from ttgctl.domain.run import RunSpec
 
-UI = "ui"
+UI: Final = "ui"
 
 
 class WebMonitor:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ttg_worker.brokers.base import Broker, Recorded
 from ttg_worker.wire import DeadLetter
 from ttgctl.core.account.ledger import DEAD, DROPPED, REPLAYED, REPLAYING, Ledger
 
 # So many are put back before the ledger is told: few enough that a crash repeats little.
-BATCH = 100
+BATCH: Final = 100
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from ttg_worker import wire
 from ttg_worker.brokers.attempts import unreadable
@@ -19,7 +20,7 @@ from ttg_worker.brokers.base import Recorded, Unreadable
 from ttg_worker.wire import ChunkResult, DeadLetter
 from ttgctl.domain.run import RunSpec
 
-_SCHEMA = """
+_SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS results (
   chunk_id INTEGER PRIMARY KEY, position INTEGER NOT NULL, digest TEXT NOT NULL, vals BLOB NOT NULL,
   worker_id TEXT NOT NULL, attempt INTEGER NOT NULL, redelivered INTEGER NOT NULL,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from ttg_worker.brokers import open_broker
 from ttg_worker.brokers.base import Observer, QueueCounts, Recorded
@@ -21,9 +21,9 @@ from ttgctl.domain.run import RunSpec
 from ttgctl.domain.verdict import FaultRecord, Verdict
 
 # A broker that gives no more for so long holds no more, whatever the ledger has.
-QUIET_SECONDS = 10.0
+QUIET_SECONDS: Final = 10.0
 T = TypeVar("T")
-_NOTHING = QueueCounts(tasks=0, in_flight=0, retry=0, dead=None, results=None)
+_NOTHING: Final = QueueCounts(tasks=0, in_flight=0, retry=0, dead=None, results=None)
 
 
 def verify_run(

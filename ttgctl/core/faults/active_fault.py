@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from ttg_worker.wire import ChunkResult
 from ttgctl.core.faults.acts import Act
@@ -19,9 +19,9 @@ from ttgctl.domain.verdict import FaultRecord
 
 T = TypeVar("T")
 # What could not be undone is tried again so often.
-AGAIN_SECONDS = 1.0
+AGAIN_SECONDS: Final = 1.0
 # A silence can't be told apart from any other in a fault that was shorter.
-TELLING_SECONDS = 2 * LEAST_SECONDS
+TELLING_SECONDS: Final = 2 * LEAST_SECONDS
 
 
 class ActiveFault:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Final
 
 from ttg_worker.wire import ChunkResult, Heartbeat
 from ttgctl.core.faults.view import RunView
 
-RECOVERED_SHARE = 0.8
+RECOVERED_SHARE: Final = 0.8
 # The view's rate is over these last seconds: a dip may show as late as that.
-RATE_WINDOW_SECONDS = 5.0
+RATE_WINDOW_SECONDS: Final = 5.0
 # A chunk delivered again so long after a fault is hardly its doing.
-ADOPTION_SECONDS = 30.0
+ADOPTION_SECONDS: Final = 30.0
 
 
 @dataclass

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 from ttgctl.core.faults.view import RunView
 
 # Workers send a heartbeat every second: what is shorter is no silence.
-LEAST_SECONDS = 1.5
+LEAST_SECONDS: Final = 1.5
 # Between two looks nobody listens: of a longer gap no more than this counts.
-LOOK_SECONDS = 1.0
+LOOK_SECONDS: Final = 1.0
 # On a busy machine a heartbeat may be late for reasons of its own; a fault's silence lasts as the fault does.
-LEAST_SHARE = 0.5
+LEAST_SHARE: Final = 0.5
 
 
 class Silence:

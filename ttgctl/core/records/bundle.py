@@ -8,12 +8,13 @@ import tarfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from ttgctl.core.account.out_file import whole_file
 from ttgctl.core.records.run_folder import RunFolder
 
 # A URL's password, wherever one slipped into a text that we did not write.
-_PASSWORD = re.compile(rb"(\w+://[^\s:/@]*:)[^\s@]+@")
+_PASSWORD: Final = re.compile(rb"(\w+://[^\s:/@]*:)[^\s@]+@")
 
 
 def write_bundle(out: Path, folder: RunFolder, texts: Mapping[str, str]) -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import platformdirs
 
 from ttgctl.domain.run import RunSpec
 
-WORKLOAD = "workload"
+WORKLOAD: Final = "workload"
 
 
 class UnknownRun(LookupError):

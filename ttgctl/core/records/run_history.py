@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from ttgctl.core.records.event_log import last_events
 from ttgctl.core.records.run_folder import RunFolder
@@ -11,7 +12,7 @@ from ttgctl.domain.events import Finished, Interrupted, Progress
 from ttgctl.domain.run import RunSpec
 from ttgctl.domain.verdict import ExitCode
 
-_WORDS = {
+_WORDS: Final = {
     ExitCode.LOSSLESS: "lossless",
     ExitCode.LOSS: "loss",
     ExitCode.DEAD_LETTERS: "dead letters",

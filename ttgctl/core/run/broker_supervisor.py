@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Final
 
 from ttg_worker.errors import BrokerError, BrokerUnavailable
 from ttgctl.core.ports import Clock, MissingRequirement, Substrate, SubstrateError
@@ -11,9 +12,9 @@ from ttgctl.domain.events import Level, Notice
 from ttgctl.domain.run import RunSpec
 
 # A broker that is away for so long is started again, if it is ours.
-PATIENCE_SECONDS = 3.0
+PATIENCE_SECONDS: Final = 3.0
 # And the run is let go of, to be resumed, when it does not come back for so long.
-GIVE_UP_SECONDS = 300.0
+GIVE_UP_SECONDS: Final = 300.0
 
 
 class BrokerSupervisor:

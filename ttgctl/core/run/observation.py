@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from ttg_worker.brokers.base import QueueCounts
 from ttg_worker.wire import Heartbeat
@@ -15,7 +16,7 @@ from ttgctl.domain.run import RunSpec
 from ttgctl.domain.snapshot import Snapshot, WorkerRow
 
 # A worker that said nothing for so long is shown as silent: it sends a heartbeat every second.
-SILENT_SECONDS = 3.0
+SILENT_SECONDS: Final = 3.0
 
 
 class Observation:

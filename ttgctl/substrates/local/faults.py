@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from pathlib import Path
+from typing import Final
 
 import psutil
 
@@ -14,8 +15,8 @@ from ttgctl.substrates.local.processes import OwnedProcess
 from ttgctl.substrates.polling import until
 
 # The kernel acts as soon as the process next runs, at once in all but an overloaded machine.
-SIGNAL_SECONDS = 1.0
-_EFFECTS = {signal.SIGKILL: "process gone", signal.SIGSTOP: "stopped"}
+SIGNAL_SECONDS: Final = 1.0
+_EFFECTS: Final = {signal.SIGKILL: "process gone", signal.SIGSTOP: "stopped"}
 
 
 def signalled(process: OwnedProcess, number: signal.Signals) -> Evidence:

@@ -13,13 +13,14 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import psutil
 
 from ttgctl.core.records.run_folder import state_folder
 
-RUN_MARK = "TTG_RUN_FOLDER"
-NAME_MARK = "TTG_PROCESS"
+RUN_MARK: Final = "TTG_RUN_FOLDER"
+NAME_MARK: Final = "TTG_PROCESS"
 
 # Only a parent can reap, and only once: whoever asks about a child of ours asks its Popen.
 _children: dict[int, subprocess.Popen[bytes]] = {}

@@ -13,6 +13,7 @@ import secrets
 import shutil
 import time
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import psutil
@@ -25,14 +26,14 @@ from ttgctl.substrates.broker_server import ServerAddress, broker_folder, free_p
 from ttgctl.substrates.local import processes
 from ttgctl.substrates.local.processes import OwnedProcess
 
-_NAME = "broker"
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_BOOT_SECONDS = 60.0
+_NAME: Final = "broker"
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+_BOOT_SECONDS: Final = 60.0
 # The management plugin holds a shutdown up for five seconds after all data is safely closed.
-_STOP_SECONDS = 2.5
+_STOP_SECONDS: Final = 2.5
 
 # Debian's, and those of Homebrew and the generic archive when they are not on PATH.
-_SCRIPT_FOLDERS = (
+_SCRIPT_FOLDERS: Final = (
     "/usr/lib/rabbitmq/bin",
     "/opt/homebrew/opt/rabbitmq/sbin",
     "/usr/local/opt/rabbitmq/sbin",

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Final
 
 from ttg_worker.settings import WorkerSettings
 from ttgctl.core.ports import (
@@ -31,12 +32,12 @@ from ttgctl.substrates.local.tcp_relay import TcpRelay, relay_problem
 from ttgctl.substrates.run_storage import delete_stored, stored
 from ttgctl.substrates.worker_settings import worker_settings
 
-BROKER = "broker"
-STOP_GRACE_SECONDS = 10.0
+BROKER: Final = "broker"
+STOP_GRACE_SECONDS: Final = 10.0
 # Nobody needs the chunk in hand of a worker whose run is removed.
-DELETE_GRACE_SECONDS = 1.0
+DELETE_GRACE_SECONDS: Final = 1.0
 # A worker that ends by itself this often, with an error and at once, will not do better again.
-FAILED_STARTS_MOST = 3
+FAILED_STARTS_MOST: Final = 3
 
 
 def server_for(backend: str, folder: Path) -> LocalServer:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Final
 from urllib.parse import urlsplit
 
 from ttgctl.core.ports import SubstrateError
 
-_DEFAULT_PORTS = {"amqp": 5672, "redis": 6379}
-_BLOCK = 1 << 16
-_START_SECONDS = 5.0
+_DEFAULT_PORTS: Final = {"amqp": 5672, "redis": 6379}
+_BLOCK: Final = 1 << 16
+_START_SECONDS: Final = 5.0
 
 
 class TcpRelay:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import Final, TextIO
 
 from rich.live import Live
 
@@ -13,7 +13,7 @@ from ttgctl.ui.live.frame import Frame
 from ttgctl.ui.live.run_state import RunState
 from ttgctl.ui.text.console import status_console
 
-FRAMES_PER_SECOND = 4
+FRAMES_PER_SECOND: Final = 4
 
 
 class LiveView:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 # A number and its unit: ``1,000``, ``34.9 s``, ``3 min 04 s``, or that there is none.
-_FIGURE = re.compile(r"(-?|[-\d.,]+( ?[a-z%/]+( \d\d [a-z]+)?)?)")
+_FIGURE: Final = re.compile(r"(-?|[-\d.,]+( ?[a-z%/]+( \d\d [a-z]+)?)?)")
 
 Tone = Literal["plain", "good", "bad"]
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from ttgctl.core.records.run_record import RunRecord
 from ttgctl.domain.verdict import Verdict
 from ttgctl.ui.reports.document import BarPicture, Curve, Grid, Paragraph, ProgressPicture
 from ttgctl.ui.text import formats, wording
 
-_ACCOUNT_WORDS = {
+_ACCOUNT_WORDS: Final = {
     "attempted": "publishing was tried",
     "acknowledged": "the broker confirmed them",
     "ok": "have a result in the ledger",

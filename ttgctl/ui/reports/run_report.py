@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
 
 from ttgctl.core.records.run_folder import RunFolder
 from ttgctl.core.records.run_record import RunRecord, read_record
@@ -12,7 +13,7 @@ from ttgctl.ui.reports.markdown_text import to_markdown
 from ttgctl.ui.text import formats
 from ttgctl.ui.views.rerun import demo_command
 
-_MOST_NOTICES = 40
+_MOST_NOTICES: Final = 40
 
 
 def run_document(record: RunRecord) -> Document:

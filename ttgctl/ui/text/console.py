@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import TextIO
+from typing import Final, TextIO
 
 from rich.console import Console
 
 # Wide enough that a table in a pipe or file is never cut or wrapped.
-_UNBOUNDED = 100_000
+_UNBOUNDED: Final = 100_000
 
 
 def data_console(stream: TextIO | None = None) -> Console:

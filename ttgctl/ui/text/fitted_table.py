@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -11,8 +12,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-_GAP = 2
-_BETWEEN = " · "
+_GAP: Final = 2
+_BETWEEN: Final = " · "
 
 
 @dataclass(frozen=True, kw_only=True)

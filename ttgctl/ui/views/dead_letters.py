@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -15,7 +15,7 @@ from ttgctl.ui.text import formats
 from ttgctl.ui.text.fitted_table import Column, FittedTable
 from ttgctl.ui.text.json_text import json_text
 
-_PARAMETERS_MOST = 500
+_PARAMETERS_MOST: Final = 500
 
 
 def dead_letters_table(found: Sequence[Entry], *, now: float) -> RenderableType:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from typing import Final
 
 from ttg_worker.brokers.base import DeliveryOptions
 from ttgctl.domain.run import RunSpec
 from ttgctl.domain.verdict import Verdict
 from ttgctl.ui.text import formats, wording
 
-_USUAL = DeliveryOptions()
+_USUAL: Final = DeliveryOptions()
 
 
 def demo_command(spec: RunSpec) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 from urllib.parse import urlsplit
 
 from ttg_worker.brokers.base import Broker, DeliveryOptions
@@ -30,7 +31,7 @@ def _open_static(url: str, options: DeliveryOptions) -> Broker:
     return StaticBroker(url, options=options)
 
 
-BACKEND_OF_SCHEME = {
+BACKEND_OF_SCHEME: Final = {
     "amqp": "rabbitmq",
     "amqps": "rabbitmq",
     "redis": "redis",

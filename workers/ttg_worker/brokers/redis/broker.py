@@ -9,6 +9,7 @@ file, and only there against the loss of the machine's power if it syncs that fi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 from ttg_worker import wire
 from ttg_worker.brokers.attempts import replayed
@@ -19,8 +20,8 @@ from ttg_worker.brokers.redis.consumer import RedisConsumer
 from ttg_worker.brokers.redis.observer import RedisObserver, entry_id
 from ttg_worker.wire import Chunk, DeadLetter
 
-BATCH_CHUNKS = 500
-BATCH_BYTES = 4_000_000
+BATCH_CHUNKS: Final = 500
+BATCH_BYTES: Final = 4_000_000
 
 
 class RedisBroker:
