@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 import traceback
@@ -12,6 +13,7 @@ from typer.core import TyperGroup
 
 from ttgctl import __version__
 from ttgctl.cli.options.help_sections import SectionedCommand
+from ttgctl.cli.streams import forget_stdout, open_missing_streams
 from ttgctl.domain.verdict import ExitCode
 
 # Module and summary of each command, in the order of --help. Modules are imported when they are
@@ -47,6 +49,13 @@ class _Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         return _load(cmd_name) if cmd_name in COMMANDS else None
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else "see: ttgctl --help"
+            ctx.fail(f"no command {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
@@ -71,35 +80,52 @@ def _load(name: str) -> Any:
     return typer.main.get_command(single)
 
 
-app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
-@app.callback()
-def ttgctl(
-    version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True),
-) -> None:
-    """Fault-tolerant parameter sweeps that prove that nothing was lost."""
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         typer.echo(f"ttgctl {__version__}")
         raise typer.Exit
 
 
+@app.callback()
+def ttgctl(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and leave.", is_eager=True, callback=_print_version
+    ),
+) -> None:
+    """Fault-tolerant parameter sweeps that prove that nothing was lost."""
+
+
 def main() -> None:
     """Runs the command line; whatever goes wrong ends in one clear line and its exit code."""
+    open_missing_streams()
     sys.exit(_run(sys.argv[1:]))
 
 
 def _run(arguments: list[str]) -> int:
     try:
-        code = app(arguments, prog_name="ttgctl", standalone_mode=False)
+        code = app(arguments or ["--help"], prog_name="ttgctl", standalone_mode=False)
+        sys.stdout.flush()
         return int(code) if isinstance(code, int) else 0
     # A question that is left unanswered is an Abort.
     except (KeyboardInterrupt, typer.Abort) as interrupt:
         return _interrupted(interrupt)
     except BrokenPipeError:
         # Whoever read our output had enough; that is not an error of ours.
-        sys.stdout = None
+        forget_stdout()
         return 0
+    # How Typer ends when the reader of our output is gone.
+    except SystemExit as ended:
+        forget_stdout()
+        return 0 if ended.code == 1 else int(ended.code or 0)
     except Exception as error:
         return _translated(error)
 
@@ -110,11 +136,15 @@ def _interrupted(interrupt: BaseException) -> int:
 
 
 def _translated(error: Exception) -> int:
-    from ttgctl.cli.errors import exit_code_of
+    from ttgctl.cli.errors import exit_code_of, message_of
 
+    # Help is what a group of commands alone stands for.
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message())  # type: ignore[attr-defined]  # noqa: T201
+        return 0
     code = exit_code_of(error)
     if code is not None:
-        text = getattr(error, "format_message", lambda: str(error))()
+        text = message_of(error)
         # What a run could not tear down is noted at the error that ended it.
         return _say("\n".join([f"error: {text}", *getattr(error, "__notes__", ())]), code)
     traceback.print_exc()

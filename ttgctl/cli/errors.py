@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
+
 from typer.exceptions import TyperException
 
 from ttg_worker.errors import BrokerError, WorkloadError
@@ -35,7 +38,8 @@ _CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
         ),
         ExitCode.USAGE,
     ),
-    ((MissingRequirement,), ExitCode.MISSING),
+    # What the machine refuses (a full disk, a folder that is read-only) is no bug of ours.
+    ((MissingRequirement, OSError, sqlite3.Error), ExitCode.MISSING),
     ((SubstrateError,), ExitCode.SUBSTRATE),
     ((BrokerError,), ExitCode.BROKER),
 )
@@ -47,3 +51,25 @@ def exit_code_of(error: BaseException) -> ExitCode | None:
         if isinstance(error, types):
             return code
     return None
+
+
+_ADVICE: dict[int, str] = {
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there",
+    errno.EACCES: "set XDG_STATE_HOME to a folder that you may write to",
+    errno.EPERM: "set XDG_STATE_HOME to a folder that you may write to",
+    errno.EROFS: "set XDG_STATE_HOME to a folder that can be written to",
+    errno.ENOENT: "set XDG_STATE_HOME to a folder that is there, or can be made",
+    errno.EMFILE: "allow more open files: ulimit -n 4096",
+}
+
+
+def message_of(error: BaseException) -> str:
+    """The one line on an error that :func:`exit_code_of` knows: what failed, where, what to do."""
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename is not None else ""
+        advice = _ADVICE.get(error.errno or 0)
+        return f"{where}{error.strerror or error}" + (f"; {advice}" if advice else "")
+    if isinstance(error, sqlite3.Error):
+        return f"the ledger can't be read or written: {error}"
+    return str(getattr(error, "format_message", lambda: str(error))())

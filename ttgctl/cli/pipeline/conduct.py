@@ -15,6 +15,7 @@ from ttgctl.cli.options.flags import Monitor, Output
 from ttgctl.cli.options.run_options import VerdictOptions
 from ttgctl.cli.pipeline.web_monitor import WebMonitor, with_ui
 from ttgctl.cli.status import say
+from ttgctl.cli.streams import forget_stdout
 from ttgctl.core.account.external_queues import ExternalQueues
 from ttgctl.core.account.ledger import Ledger
 from ttgctl.core.account.results_file import rows, write_results
@@ -30,7 +31,7 @@ from ttgctl.core.run.runner import execute
 from ttgctl.domain.events import Finished, Interrupted
 from ttgctl.domain.run import RunSpec
 from ttgctl.domain.verdict import ExitCode, Verdict
-from ttgctl.ui.live.view import Mode, choose_mode, open_view
+from ttgctl.ui.live.view import Mode, OutputGone, choose_mode, open_view
 from ttgctl.ui.reports.run_report import write_run_report
 
 
@@ -53,9 +54,14 @@ def conduct(
     monitor = Monitor.cli if common.monitor is Monitor.web and web is None else common.monitor
     mode = choose_mode(common.output.value, stream_is_terminal=is_terminal(), monitor=monitor.value)
     with run_lock(folder.lock), stop_on_signals() as stop, closing(substrate):
-        verdict, interrupted = follow(
-            spec, substrate=substrate, source=source, stop=stop, mode=mode, earlier=earlier, beside=web
-        )
+        try:
+            verdict, interrupted = follow(
+                spec, substrate=substrate, source=source, stop=stop, mode=mode, earlier=earlier, beside=web
+            )
+        except OutputGone as gone:
+            forget_stdout()
+            say(f"{gone}; the run was stopped and nothing is lost. {_how_to_go_on(spec)}")
+            return ExitCode.INTERRUPTED
         if verdict is None:
             say(f"interrupted; nothing is lost. {_how_to_go_on(spec)}")
             return ExitCode.INTERRUPTED
@@ -63,7 +69,7 @@ def conduct(
             with closing(Ledger(folder.ledger, spec)) as ledger:
                 write_results(out, lambda: rows(spec, ledger, source))
             say(f"results: {out}")
-        show_verdict(verdict, common.output)
+        shown = _shown(verdict, common.output)
         if interrupted is not None:
             say(f"{interrupted.reason}. {_how_to_go_on(spec)}")
         elif common.keep or verdict.exit_code is not ExitCode.LOSSLESS:
@@ -71,7 +77,18 @@ def conduct(
             say(f"{kept} kept; remove them with: ttgctl cleanup {spec.run_id}")
         else:
             remove_run(spec, substrate)
-    return verdict.exit_code
+    return verdict.exit_code if shown else ExitCode.MISSING
+
+
+def _shown(verdict: Verdict, output: Output) -> bool:
+    """Whether the verdict could be shown; what has to be done after the run is done all the same."""
+    try:
+        show_verdict(verdict, output)
+    except OSError as error:
+        forget_stdout()
+        say(f"error: stdout: {error.strerror or error}; see it again with: ttgctl verify {verdict.run_id}")
+        return False
+    return True
 
 
 def follow(

@@ -11,6 +11,7 @@ import yaml
 from ttgctl.cli.options.flags import RunBackendName
 from ttgctl.cli.options.run_options import RunOptions
 from ttgctl.cli.pipeline.start import Work, fit_substrate, made_up_series, specify
+from ttgctl.core.account.judgement import CONTROL_LOST_NOTHING
 from ttgctl.core.records.run_folder import run_folder
 from ttgctl.domain.random_plan import SURVIVABLE, random_plan
 from ttgctl.domain.run import RunSpec, SpecError
@@ -56,7 +57,8 @@ class Soak:
 
 
 def survived(verdict: Verdict) -> bool:
-    return verdict.lossless and not verdict.unmet
+    """Whether a soak goes on after this run. One of a negative control goes on until something is lost."""
+    return verdict.lossless and set(verdict.unmet) <= {CONTROL_LOST_NOTHING}
 
 
 def how_to_repeat(spec: RunSpec) -> dict[str, str | int | None]:

@@ -7,12 +7,17 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import quantiles
+from typing import Final
 
 from ttg_worker.brokers.base import DLQ, RESULTS, RETRY, TASKS, QueueCounts
 from ttg_worker.workload import synthetic_digest
 from ttgctl.core.account.ledger import CONFLICT, DEAD, DROPPED, Ledger
 from ttgctl.domain.run import RunSpec
 from ttgctl.domain.verdict import ChunkAccount, FaultRecord, Recovery, Verdict
+
+CONTROL_LOST_NOTHING: Final = (
+    "the negative control lost nothing: no worker died with chunks that it had acked"
+)
 
 
 def expected_digest(spec: RunSpec, chunk_id: int) -> str:
@@ -120,8 +125,7 @@ def judge(
 
 def _unmet(spec: RunSpec, faults: Sequence[FaultRecord], *, lossless: bool) -> tuple[str, ...]:
     # A control that loses nothing shows nothing: it must not look like a success.
-    control = ("the negative control lost nothing: no worker died with chunks that it had acked",)
-    bitten = control if spec.unsafe_ack_early and lossless else ()
+    bitten = (CONTROL_LOST_NOTHING,) if spec.unsafe_ack_early and lossless else ()
     if not spec.require_effect:
         return bitten
     missed = [fault for fault in faults if fault.effect is None]

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from ttgctl.core.records.event_log import encode_event
 from ttgctl.domain.events import RunEvent
+from ttgctl.ui.live.view import OutputGone
 
 
 class NdjsonView:
@@ -16,8 +17,11 @@ class NdjsonView:
         self._stream = stream or sys.stdout.buffer
 
     def show(self, event: RunEvent) -> None:
-        self._stream.write(encode_event(event) + b"\n")
-        self._stream.flush()
+        try:
+            self._stream.write(encode_event(event) + b"\n")
+            self._stream.flush()
+        except OSError as error:
+            raise OutputGone(f"stdout: {error.strerror or error}") from error
 
     def close(self) -> None:
-        self._stream.flush()
+        """Nothing is left to flush: every event is out, or :meth:`show` has said that it is not."""

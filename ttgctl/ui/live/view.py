@@ -11,6 +11,10 @@ from ttgctl.domain.events import RunEvent
 Mode = Literal["live", "plain", "ndjson", "none"]
 
 
+class OutputGone(Exception):
+    """Nobody takes what a view shows any more: its reader left, or its disk is full."""
+
+
 class View(Protocol):
     """A reader of a run's events. None of them prints the verdict: see ``verdict_view``."""
 
