@@ -56,7 +56,7 @@ def read_record(folder: RunFolder) -> RunRecord:
     first_delivery_at: float | None = None
     phases: dict[str, Phase] = {}
     progress: list[tuple[float, int]] = []
-    faults: dict[int, FaultRecord] = {}
+    faults: list[Fault] = []
     notices: list[Notice] = []
     last: Snapshot | None = None
     verdict: Verdict | None = None
@@ -80,14 +80,13 @@ def read_record(folder: RunFolder) -> RunRecord:
                     first_delivery_at = event.at - snapshot.elapsed_seconds
                 if not progress or progress[-1][1] != snapshot.accounted:
                     progress.append((snapshot.elapsed_seconds, snapshot.accounted))
-            case Fault(record=record):
-                faults[record.fault_id] = record
+            case Fault():
+                faults.append(event)
             case Finished():
                 verdict = event.verdict
             case Interrupted():
                 interrupted = event.reason
     zero = started_at if first_delivery_at is None else first_delivery_at
-    newest = tuple(faults[fault_id] for fault_id in sorted(faults))
     return RunRecord(
         spec=spec,
         started_at=started_at,
@@ -97,7 +96,7 @@ def read_record(folder: RunFolder) -> RunRecord:
         progress=tuple(progress),
         last=last,
         chunks_by_worker=_chunks_by_worker(folder.ledger),
-        faults=newest if verdict is None else verdict.faults,
+        faults=faults_of(faults) if verdict is None else verdict.faults,
         notices=tuple((notice.at - zero, notice) for notice in notices),
         verdict=verdict,
         interrupted=interrupted,
