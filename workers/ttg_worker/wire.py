@@ -8,7 +8,7 @@ Times are Unix seconds, durations are seconds.
 from __future__ import annotations
 
 import hashlib
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -20,6 +20,12 @@ CAUSES: Final = ("failed", "delivery-limit", "malformed", "foreign-run")
 # In place of a chunk's parameters: they are the indices themselves. Left out on the wire, which
 # works by identity: no other empty ``Raw`` will do.
 INDICES: Final = msgspec.Raw()
+
+
+# What comes from a broker is input: a number beyond these bounds is no number of ours.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+# Worker ids become file names and keys.
+WorkerId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][-A-Za-z0-9_.]{0,252}$")]
 
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,11 +46,11 @@ class Chunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """
 
     run_id: str
-    chunk_id: int
-    start: int
-    stop: int
+    chunk_id: Count
+    start: Count
+    stop: Count
     parameters: msgspec.Raw = INDICES
-    retries: int = 0
+    retries: Count = 0
     history: tuple[Failure, ...] = ()
 
     def __post_init__(self) -> None:
@@ -68,10 +74,10 @@ class ChunkResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     run_id: str
-    chunk_id: int
+    chunk_id: Count
     worker_id: str
-    attempt: int
-    redelivered: int
+    attempt: Count
+    redelivered: Count
     started_at: float
     finished_at: float
     digest: str
@@ -102,10 +108,10 @@ class Heartbeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     run_id: str
-    worker_id: str
+    worker_id: WorkerId
     state: Literal["starting", "idle", "busy", "reconnecting", "stopping"]
-    chunk_id: int | None
-    held: tuple[int, ...]
+    chunk_id: Count | None
+    held: tuple[Count, ...]
     done: int
     failed: int
     started_at: float

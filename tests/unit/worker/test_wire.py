@@ -28,7 +28,7 @@ failures = st.builds(Failure, attempt=numbers, worker_id=texts, reason=texts, at
 
 @st.composite
 def chunks(draw) -> Chunk:
-    start = draw(numbers)
+    start = draw(st.integers(0, 2**61))
     parameters = draw(st.none() | raws)
     return Chunk(
         run_id=draw(texts),
@@ -67,7 +67,7 @@ dead_letters = st.builds(
 heartbeats = st.builds(
     Heartbeat,
     run_id=texts,
-    worker_id=texts,
+    worker_id=st.from_regex(r"[A-Za-z0-9][-A-Za-z0-9_.]{0,30}", fullmatch=True),
     state=st.sampled_from(["starting", "idle", "busy", "reconnecting", "stopping"]),
     chunk_id=st.none() | numbers,
     held=st.lists(numbers, max_size=5).map(tuple),

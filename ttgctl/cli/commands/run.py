@@ -40,11 +40,12 @@ def run(
     from ttgctl.cli.options.workload_option import check_workload
     from ttgctl.cli.pipeline.conduct import conduct
     from ttgctl.cli.pipeline.start import Work, copy_input, prepare, specify
-    from ttgctl.core.account.results_file import check_out_path
+    from ttgctl.core.account.results_file import check_not_input, check_out_path
     from ttgctl.core.inputs.parameters import open_parameters
 
     if out is not None:
         check_out_path(out)
+        check_not_input(out, parameters, Path(workload.rpartition(":")[0]))
     source = open_parameters(parameters)
     checked = check_workload(workload)
     work = Work(

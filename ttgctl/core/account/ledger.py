@@ -17,7 +17,7 @@ from typing import Final
 from ttg_worker import wire
 from ttg_worker.brokers.attempts import unreadable
 from ttg_worker.brokers.base import Recorded, Unreadable
-from ttg_worker.wire import ChunkResult, DeadLetter
+from ttg_worker.wire import Chunk, ChunkResult, DeadLetter
 from ttgctl.domain.run import RunSpec
 
 _SCHEMA: Final = """
@@ -197,16 +197,17 @@ class Ledger:
         self._count_extra(kind, 1)
 
     def record_dead_letter(self, recorded: Recorded[DeadLetter | Unreadable]) -> DeadLetter | None:
-        """The dead letter if it is new; old positions are skipped."""
+        """The dead letter if it is new; old positions are skipped.
+
+        One of no chunk of this run is evidence, and gives nothing up.
+        """
         position, letter = recorded.position, recorded.message
         if position <= self.dead_letters_position:
             return None
         self.dead_letters_position = position
         if isinstance(letter, Unreadable):
             letter = unreadable(letter, run_id=self._spec.run_id)
-        chunk = (
-            letter.chunk if letter.chunk is not None and letter.chunk.run_id == self._spec.run_id else None
-        )
+        chunk = letter.chunk if self._is_ours(letter.chunk) else None
         chunk_id, retries = (chunk.chunk_id, chunk.retries) if chunk is not None else (None, 0)
         self._db.execute(
             "INSERT INTO dead_letters (position, chunk_id, cause, retries, letter) VALUES (?, ?, ?, ?, ?)",
@@ -214,6 +215,11 @@ class Ledger:
         )
         self._count_dead(chunk_id, DEAD, retries)
         return letter
+
+    def _is_ours(self, chunk: Chunk | None) -> bool:
+        if chunk is None or chunk.run_id != self._spec.run_id or chunk.chunk_id >= len(self._seen):
+            return False
+        return range(chunk.start, chunk.stop) == self._spec.chunk_range(chunk.chunk_id)
 
     def settle_dead_letters(self, positions: Iterable[int], state: str) -> None:
         """Marks dead letters as ``state``, all of them at once and safely."""

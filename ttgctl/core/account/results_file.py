@@ -60,6 +60,13 @@ def check_out_path(path: Path) -> None:
         )
 
 
+def check_not_input(path: Path, *inputs: Path) -> None:
+    """Raises :class:`OutFileError` where the results would take the place of what the run reads."""
+    for each in inputs:
+        if path.exists() and each.is_file() and path.samefile(each):
+            raise OutFileError(f"--out {path} is what the run reads; name another file")
+
+
 def write_results(path: Path, rows: Rows) -> None:
     """Writes all rows in the format of the path's ending.
 

@@ -37,7 +37,7 @@ def letter(chunk_id: int | None, *, retries: int = 2, run_id: str = "r", cause: 
     chunk = (
         None
         if chunk_id is None
-        else Chunk(run_id, chunk_id, chunk_id * 10, chunk_id * 10 + 1, retries=retries)
+        else Chunk(run_id, chunk_id, chunk_id * 10, min(chunk_id * 10 + 10, CHUNKS * 10 - 3), retries=retries)
     )
     return DeadLetter("r", cause, "ValueError", retries + 1, "w1", 5.0, chunk)
 
@@ -126,6 +126,17 @@ class TestDeadLetters:
     def test_of_no_chunk_of_the_run_give_nothing_up(self, ledger, message):
         ledger.record_dead_letter(Recorded(0, message))
         assert (ledger.accounted, ledger.totals.open_dead_letters) == (0, 1)
+
+    @pytest.mark.case("C27")
+    @pytest.mark.parametrize(
+        ("chunk_id", "start", "stop"), [(999999, 0, 10), (2**62, 0, 10), (3, 0, 10), (3, 30, 10**12)]
+    )
+    def test_of_a_chunk_that_the_run_has_not_give_nothing_up(self, ledger, chunk_id, start, stop):
+        chunk = Chunk("r", chunk_id, start, stop)
+        ledger.record_dead_letter(Recorded(0, DeadLetter("r", "failed", "no", 1, "w1", 5.0, chunk)))
+        ledger.commit()
+        assert (ledger.accounted, ledger.dead, ledger.totals.open_dead_letters) == (0, set(), 1)
+        assert ledger.missing(CHUNKS) == list(range(CHUNKS))
 
     def test_replayed_is_outstanding_again_and_dropped_stays_given_up(self, ledger):
         ledger.record_dead_letter(Recorded(0, letter(1)))

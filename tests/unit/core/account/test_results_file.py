@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ttgctl.core.account.out_file import OutFileError
-from ttgctl.core.account.results_file import MISSING, Row, check_out_path, write_results
+from ttgctl.core.account.results_file import MISSING, Row, check_not_input, check_out_path, write_results
 from ttgctl.core.inputs.parameters import open_parameters
 
 in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -230,3 +230,15 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(OutFileError, match=r"pip install 'ttgctl\[parquet\]'"):
         check_out_path(tmp_path / "a.parquet")
+
+
+@pytest.mark.case("C24")
+def test_results_never_take_the_place_of_what_the_run_reads(tmp_path):
+    parameters = tmp_path / "p.csv"
+    parameters.write_text("x\n1\n")
+    link = tmp_path / "link.csv"
+    link.symlink_to(parameters)
+    for out in (parameters, tmp_path / "." / "p.csv", link):
+        with pytest.raises(OutFileError, match="is what the run reads"):
+            check_not_input(out, parameters)
+    check_not_input(tmp_path / "other.csv", parameters, Path("module"))

@@ -164,7 +164,8 @@ def test_progress_only_grows_and_comes_often(folder):
 
 
 def test_a_killed_worker_is_replaced_and_nothing_is_lost(folder):
-    substrate = Threads(seconds=0.15)
+    # Longer than heartbeats are apart, so that one of them shows a chunk that is surely in hand.
+    substrate = Threads(seconds=0.4)
     events = list(run(spec(faults=("kill-worker at=20%",)), folder, substrate))
     verdict = verdict_of(events)
     assert verdict.lossless

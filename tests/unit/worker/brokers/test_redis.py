@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ttg_worker import wire
 from ttg_worker.backoff import Outage
 from ttg_worker.brokers import open_broker
 from ttg_worker.brokers.base import DeliveryOptions, Recorded, Unreadable
@@ -231,3 +232,12 @@ def test_the_client_library_tries_nothing_twice_by_itself():
     retry = link._client.connection_pool.connection_kwargs["retry"]
     assert retry._retries == 0
     assert connection.TIMEOUT_SECONDS < 10
+
+
+@pytest.mark.case("C27")
+def test_a_heartbeat_that_is_none_informs_of_nothing(monkeypatch):
+    good = wire.Heartbeat("r", "w1", "idle", None, (), 0, 0, 1.0, 2.0)
+    bodies = [b"{}", b"\xff", wire.encode(good), wire.encode(good).replace(b'"w1"', b'"../w1"')]
+    observer = RedisObserver("redis://127.0.0.1:1/0", Keys("r"))
+    monkeypatch.setattr(RedisLink, "command", lambda link, *words: bodies)
+    assert observer.heartbeats() == [good]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import msgspec
@@ -67,8 +68,10 @@ class RedisObserver:
                 self._beats_again_at = time.monotonic() + BEATS_TIMEOUT_SECONDS
             else:
                 for body in bodies:
-                    heartbeat = wire.decode_heartbeat(body)
-                    self._heartbeats[heartbeat.worker_id] = heartbeat
+                    # Heartbeats only inform; what is none informs of nothing.
+                    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                        heartbeat = wire.decode_heartbeat(body)
+                        self._heartbeats[heartbeat.worker_id] = heartbeat
         return list(self._heartbeats.values())
 
     def close(self) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
 from ttg_worker import wire
 from ttg_worker.torn_line import end_of_whole_lines
 from ttg_worker.wire import Heartbeat
@@ -106,4 +108,9 @@ class StaticFiles:
             part.rename(self._heartbeats / f"{heartbeat.worker_id}.json")
 
     def read_heartbeats(self) -> list[Heartbeat]:
-        return [wire.decode_heartbeat(path.read_bytes()) for path in sorted(self._heartbeats.glob("*.json"))]
+        """The newest of each worker; a file that is none informs of nothing."""
+        found = []
+        for path in sorted(self._heartbeats.glob("*.json")):
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                found.append(wire.decode_heartbeat(path.read_bytes()))
+        return found
