@@ -12,6 +12,7 @@ from ttgctl.cli.options.flags import RunBackendName
 from ttgctl.cli.options.run_options import RunOptions
 from ttgctl.cli.pipeline.start import Work, fit_substrate, made_up_series, specify
 from ttgctl.core.account.judgement import CONTROL_LOST_NOTHING
+from ttgctl.core.faults.powers import why_not
 from ttgctl.core.records.run_folder import run_folder
 from ttgctl.domain.random_plan import SURVIVABLE, random_plan
 from ttgctl.domain.run import RunSpec, SpecError
@@ -38,7 +39,7 @@ class Soak:
         # Chosen once: later runs must not end up elsewhere.
         self.where = f"{first.backend} on {first.substrate}"
         with closing(fit_substrate(first, broker_url=common.broker_url)) as substrate:
-            cannot = {kind: substrate.why_not(kind) for kind in SURVIVABLE}
+            cannot = {kind: why_not(substrate, kind) for kind in SURVIVABLE}
         asked = set(SURVIVABLE) if kinds is None else set(kinds.split(","))
         for unknown in sorted(asked - set(SURVIVABLE)):
             raise SpecError(f"--kinds {unknown!r}: expected some of {', '.join(SURVIVABLE)}")

@@ -8,7 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ttgctl.core.faults.powers import HurtsWorkers, KillsBrokers, StopsNodes
+from ttgctl.core.faults.powers import (
+    CutsOffWorkers,
+    KillsBrokers,
+    KillsWorkers,
+    PausesWorkers,
+    StopsNodes,
+)
 from ttgctl.core.ports import Clock, Evidence, Substrate, SubstrateError, WorkerStatus
 from ttgctl.domain.faults import FaultSpec
 from ttgctl.domain.run import RunSpec
@@ -35,21 +41,25 @@ class Act:
     slow: bool = False
 
 
-def act_on_worker(fault: FaultSpec, worker: WorkerStatus, substrate: HurtsWorkers) -> Act:
-    """What a fault of workers does to this one."""
+def act_on_worker(fault: FaultSpec, worker: WorkerStatus, substrate: Substrate) -> Act | None:
+    """What a fault of workers does to this one; None where the substrate has no power for it."""
     begin: Callable[[], Evidence]
     end: Callable[[], str | None] | None
     slow = fault.kind != "kill-worker"
-    match fault.kind:
-        case "kill-worker":
-            begin, end = lambda: substrate.kill(worker), None
-        case "stop-worker":
-            begin, end = lambda: substrate.pause(worker), lambda: substrate.resume(worker)
-        case "partition":
-            begin, end = lambda: substrate.isolate(worker), lambda: substrate.rejoin(worker)
-        case _:
-            pulse = Pulse(worker, substrate, factor=fault.factor or 1.0)
-            begin, end = pulse.begin, pulse.end
+    if fault.kind == "kill-worker" and isinstance(substrate, KillsWorkers):
+        killer = substrate
+        begin, end = lambda: killer.kill(worker), None
+    elif fault.kind == "stop-worker" and isinstance(substrate, PausesWorkers):
+        pauser = substrate
+        begin, end = lambda: pauser.pause(worker), lambda: pauser.resume(worker)
+    elif fault.kind == "partition" and isinstance(substrate, CutsOffWorkers):
+        cutter = substrate
+        begin, end = lambda: cutter.isolate(worker), lambda: cutter.rejoin(worker)
+    elif fault.kind == "slow-worker" and isinstance(substrate, PausesWorkers):
+        pulse = Pulse(worker, substrate, factor=fault.factor or 1.0)
+        begin, end = pulse.begin, pulse.end
+    else:
+        return None
     return Act(
         victim=worker.worker_id,
         workers=frozenset([worker.worker_id]),
@@ -109,7 +119,7 @@ def act_on_broker(fault: FaultSpec, spec: RunSpec, substrate: Substrate, *, cloc
 class Pulse:
     """Makes a worker ``factor`` times slower: stopped for most of every second."""
 
-    def __init__(self, worker: WorkerStatus, substrate: HurtsWorkers, *, factor: float) -> None:
+    def __init__(self, worker: WorkerStatus, substrate: PausesWorkers, *, factor: float) -> None:
         self._worker = worker
         self._substrate = substrate
         self._stopped_share = 1 - 1 / factor

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from ttgctl.core.faults.chunk_faults import victim_words
+from ttgctl.core.faults.powers import why_not
 from ttgctl.core.ports import Substrate, SubstrateError, WorkerStatus
 from ttgctl.domain.fault_schedule import Occurrence, by_number, occurrences, victim_order
 from ttgctl.domain.faults import FaultSpec, parse_plan
@@ -54,7 +55,7 @@ def forecast(spec: RunSpec, substrate: Substrate, *, most: int = 5) -> list[Fore
 
 def _problem(fault: FaultSpec, substrate: Substrate) -> str | None:
     try:
-        return substrate.why_not(fault.kind) if fault.timed else None
+        return why_not(substrate, fault.kind) if fault.timed else None
     except SubstrateError as error:
         return f"not known yet: {error}"
 

@@ -14,7 +14,7 @@ from ttg_worker.wire import ChunkResult, DeadLetter
 from ttgctl.core.faults.active_fault import AGAIN_SECONDS, ActiveFault
 from ttgctl.core.faults.acts import Act, act_on_broker, act_on_node, act_on_worker
 from ttgctl.core.faults.chunk_faults import ChunkFault
-from ttgctl.core.faults.powers import HurtsWorkers, StopsNodes
+from ttgctl.core.faults.powers import StopsNodes, why_not
 from ttgctl.core.faults.proof import ChunkAttribution
 from ttgctl.core.faults.view import RunView
 from ttgctl.core.ports import Clock, Substrate, SubstrateError, WorkerStatus
@@ -225,7 +225,7 @@ class FaultInjector:
         """Whether the substrate can inject it at all, asked once a hunt."""
         if not pending.allowed:
             try:
-                pending.problem = self._substrate.why_not(pending.occurrence.spec.kind)
+                pending.problem = why_not(self._substrate, pending.occurrence.spec.kind)
                 pending.allowed = pending.problem is None
                 pending.not_before = 0.0 if pending.allowed else float("inf")
             # A cluster that does not answer just now may do so in a second.
@@ -256,8 +256,9 @@ class FaultInjector:
         candidates = {self._ordinals[w.worker_id]: w for w in self._candidates(pending, view)}
         order = victim_order(pending.occurrence, candidates, seed=self._spec.seed)
         workers = [candidates[ordinal] for ordinal in order]
-        if fault.target == "worker" and isinstance(substrate, HurtsWorkers):
-            return [act_on_worker(fault, worker, substrate) for worker in workers]
+        if fault.target == "worker":
+            acts = (act_on_worker(fault, worker, substrate) for worker in workers)
+            return [act for act in acts if act is not None]
         if not isinstance(substrate, StopsNodes):
             return []
         # A node comes where the first of its workers comes.

@@ -10,7 +10,10 @@ from ttgctl.domain.run import RunSpec
 
 
 class Asked:
-    """Answers questions; any act on it is an AttributeError."""
+    """Answers questions and has every power; it is an error to use one."""
+
+    name = "asked"
+    kill = pause = resume = isolate = rejoin = kill_broker = stop_node = start_node = None
 
     def __init__(self, *names: str, unable: dict[str, str] | None = None) -> None:
         self._names = names

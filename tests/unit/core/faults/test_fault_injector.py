@@ -856,3 +856,26 @@ def test_faults_that_are_over_cost_nothing_any_more(monkeypatch) -> None:
     assert len(scene.injector.records) >= 290
     assert len({record.fault_id for record in scene.injector.records}) == len(scene.injector.records)
     assert max(looks) <= FOLLOWED_MOST + 2
+
+
+def test_a_substrate_without_the_power_for_a_fault_is_said_and_hit_by_nothing() -> None:
+    scene = Scene("stop-worker at=0s")
+    scene.injector._substrate = OnlyKills(scene.substrate)  # type: ignore[assignment]
+    scene.tick()
+    (record,) = scene.injector.undo()
+    assert (record.victim, record.note) == (None, "stop-worker: not on the substrate bare")
+
+
+class OnlyKills:
+    """A substrate that can't pause workers."""
+
+    name = "bare"
+
+    def __init__(self, whole: FakeSubstrate) -> None:
+        self._whole = whole
+
+    def why_not(self, kind: str) -> str | None:
+        return None
+
+    def kill(self, worker: WorkerStatus) -> Evidence:
+        return self._whole.kill(worker)
