@@ -13,7 +13,11 @@ class Asked:
     """Answers questions and has every power; it is an error to use one."""
 
     name = "asked"
-    kill = pause = resume = isolate = rejoin = kill_broker = stop_node = start_node = None
+
+    def _act(self, *arguments: object) -> None:
+        raise AssertionError("a forecast only asks")
+
+    kill = pause = resume = isolate = rejoin = kill_broker = stop_node = start_node = _act
 
     def __init__(self, *names: str, unable: dict[str, str] | None = None) -> None:
         self._names = names
