@@ -66,11 +66,11 @@ class ActiveFault:
             return False
         return self._clock.time() - self._evidence.at > ADOPTION_SECONDS
 
-    def begin(self, view: RunView, *, claims: ChunkAttribution) -> None:
+    def begin(self, view: RunView, *, attribution: ChunkAttribution) -> None:
         """Does the act, in the background if it is slow. What the victim holds is read first."""
         self._first_delivery_at = view.first_delivery_at or view.now
         self._silence = Silence(self.act.workers, view)
-        self._view, self._claims = view, claims
+        self._view, self._attribution = view, attribution
         self._beginning = _submit(self.act.begin, background=self.act.slow)
         self._look_at_beginning()
 
@@ -119,7 +119,7 @@ class ActiveFault:
             self._over_at = evidence.at
         if self.act.duration_seconds is not None:
             self._end_at = evidence.at + self.act.duration_seconds
-        self.proof = Proof(self.act.workers, self._view, at=evidence.at, claims=self._claims)
+        self.proof = Proof(self.act.workers, self._view, at=evidence.at, attribution=self._attribution)
         for result in self._early:
             self.proof.see_result(result)
         self._early.clear()

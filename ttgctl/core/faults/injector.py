@@ -75,13 +75,13 @@ class FaultInjector:
                 self._on_chunks.append(ChunkFault(self._next_id, fault, index=index, spec=spec))
         self._first_delivery_at: float | None = None
         self._pending: list[_PendingFault] = []
-        self._injections: list[ActiveFault] = []
+        self._active: list[ActiveFault] = []
         # Faults that are over for good: as they were then, and what their chunks waited.
         self._retired: list[FaultRecord] = []
         self._retired_waits: list[float] = []
         self._hit: set[str] = set()
         self._missed: list[FaultRecord] = []
-        self._claims = ChunkAttribution()
+        self._attribution = ChunkAttribution()
         self._ordinals: dict[str, int] = {}
         self._told: dict[int, FaultRecord] = {}
         self._over = False
@@ -94,43 +94,43 @@ class FaultInjector:
     @property
     def records(self) -> list[FaultRecord]:
         """All faults so far, the proof of each as it stands now."""
-        mine = [record for injection in self._injections if (record := injection.record) is not None]
+        mine = [record for active in self._active if (record := active.record) is not None]
         on_chunks = [f.record(first_delivery_at=self._first_delivery_at) for f in self._on_chunks]
         return [*self._earlier, *on_chunks, *self._retired, *mine, *self._missed]
 
     @property
     def waits(self) -> list[float]:
         """The seconds that each chunk taken from a victim waited until it was handed over again."""
-        followed = [wait for i in self._injections if i.proof is not None for wait in i.proof.waits]
+        followed = [wait for i in self._active if i.proof is not None for wait in i.proof.waits]
         return [*self._retired_waits, *followed]
 
     @property
     def pending(self) -> bool:
         """Whether a fault is still to come, or the proof of one."""
-        return not self._over and bool(self._coming or self._pending or any(i.open for i in self._injections))
+        return not self._over and bool(self._coming or self._pending or any(i.open for i in self._active))
 
     @property
     def unsettled(self) -> bool:
         """Whether a fault is in effect: what seems lost may come back when it is undone."""
-        return any(i.in_effect for i in self._injections)
+        return any(i.in_effect for i in self._active)
 
     @property
     def holds_broker_down(self) -> bool:
         """Whether the broker is, or may be, away because a fault wants it so."""
-        nodes = any(i.in_effect and i.occurrence.spec.target == "node" for i in self._injections)
+        nodes = any(i.in_effect and i.occurrence.spec.target == "node" for i in self._active)
         return nodes or self._broker_suffers
 
     @property
     def _broker_suffers(self) -> bool:
-        return any(i.in_effect and i.occurrence.spec.target == "broker" for i in self._injections)
+        return any(i.in_effect and i.occurrence.spec.target == "broker" for i in self._active)
 
     def tick(self, view: RunView) -> list[FaultRecord]:
         """Injects what is due and takes in what the view shows; returns records that changed."""
         self._first_delivery_at = view.first_delivery_at
         for worker_id in sorted({w.worker_id for w in view.workers} - self._ordinals.keys(), key=by_number):
             self._ordinals[worker_id] = len(self._ordinals) + 1
-        for injection in self._injections:
-            injection.tick(view)
+        for active in self._active:
+            active.tick(view)
         self._drop_failed()
         if view.first_delivery_at is not None and not self._over:
             self._call_due(view)
@@ -140,8 +140,8 @@ class FaultInjector:
 
     def saw_result(self, result: ChunkResult) -> None:
         """To be told every result that the broker holds, the first of a chunk or not."""
-        for injection in self._injections:
-            injection.see_result(result)
+        for active in self._active:
+            active.see_result(result)
         for fault in self._on_chunks:
             fault.see_result(result)
 
@@ -152,8 +152,8 @@ class FaultInjector:
 
     def undo(self) -> list[FaultRecord]:
         """Undoes what is in effect and injects no more; returns records that changed. Idempotent."""
-        for injection in self._injections:
-            injection.undo()
+        for active in self._active:
+            active.undo()
         self._drop_failed()
         if not self._over:
             self._over = True
@@ -162,7 +162,7 @@ class FaultInjector:
 
     def _changed(self) -> list[FaultRecord]:
         # What was retired has been told, and what came of earlier commands by these: neither changes.
-        mine = [record for injection in self._injections if (record := injection.record) is not None]
+        mine = [record for active in self._active if (record := active.record) is not None]
         on_chunks = [f.record(first_delivery_at=self._first_delivery_at) for f in self._on_chunks]
         changed = [r for r in (*on_chunks, *mine, *self._missed) if self._worth_telling(r)]
         self._told.update((record.fault_id, record) for record in changed)
@@ -171,16 +171,16 @@ class FaultInjector:
 
     def _retire(self) -> None:
         """Lets go of faults that are over: a tick must not cost more for each fault that ever was."""
-        over = [i for i in self._injections if i.record is not None and not i.in_effect]
+        over = [i for i in self._active if i.record is not None and not i.in_effect]
         too_many = over[:-FOLLOWED_MOST]
-        for injection in [i for i in over if i in too_many or i.is_history]:
-            record = injection.record
+        for active in [i for i in over if i in too_many or i.is_history]:
+            record = active.record
             assert record is not None
-            self._injections.remove(injection)
+            self._active.remove(active)
             self._told.pop(record.fault_id, None)
             self._retired.append(record)
-            if injection.proof is not None:
-                self._retired_waits += injection.proof.waits
+            if active.proof is not None:
+                self._retired_waits += active.proof.waits
 
     def _worth_telling(self, record: FaultRecord) -> bool:
         told = self._told.get(record.fault_id)
@@ -194,12 +194,12 @@ class FaultInjector:
         coming, self._coming = self._coming, []
         for occurrence, rest in coming:
             if occurrence.due(fraction=view.fraction, elapsed_seconds=view.elapsed_seconds):
-                self._pending.append(self._hunt(occurrence, view))
+                self._pending.append(self._as_pending(occurrence, view))
                 self._follow(rest)
             else:
                 self._coming.append((occurrence, rest))
 
-    def _hunt(self, occurrence: Occurrence, view: RunView) -> _PendingFault:
+    def _as_pending(self, occurrence: Occurrence, view: RunView) -> _PendingFault:
         fault = occurrence.spec
         if fault.target == "broker":
             wanted = 1
@@ -214,15 +214,15 @@ class FaultInjector:
             return
         for act in self._acts(pending, view)[: pending.wanted]:
             self._next_id += 1
-            injection = ActiveFault(self._next_id, pending.occurrence, act, clock=self._clock)
-            self._injections.append(injection)
+            active = ActiveFault(self._next_id, pending.occurrence, act, clock=self._clock)
+            self._active.append(active)
             pending.wanted -= 1
-            injection.begin(view, claims=self._claims)
+            active.begin(view, attribution=self._attribution)
         if pending.wanted == 0:
             self._pending.remove(pending)
 
     def _may(self, pending: _PendingFault) -> bool:
-        """Whether the substrate can inject it at all, asked once a hunt."""
+        """Whether the substrate can inject it at all, asked once for each."""
         if not pending.allowed:
             try:
                 pending.problem = why_not(self._substrate, pending.occurrence.spec.kind)
@@ -236,14 +236,14 @@ class FaultInjector:
 
     def _drop_failed(self) -> None:
         """An act that failed hit nothing: its occurrence looks for another victim."""
-        for injection in [i for i in self._injections if i.failure is not None]:
-            self._injections.remove(injection)
-            pending = next((h for h in self._pending if h.occurrence == injection.occurrence), None)
+        for active in [i for i in self._active if i.failure is not None]:
+            self._active.remove(active)
+            pending = next((h for h in self._pending if h.occurrence == active.occurrence), None)
             if pending is None:
-                pending = _PendingFault(injection.occurrence, 0, since=self._clock.time())
+                pending = _PendingFault(active.occurrence, 0, since=self._clock.time())
                 self._pending.append(pending)
             pending.wanted += 1
-            pending.problem = str(injection.failure)
+            pending.problem = str(active.failure)
             pending.not_before = self._clock.time() + AGAIN_SECONDS
 
     def _acts(self, pending: _PendingFault, view: RunView) -> list[Act]:
@@ -267,10 +267,10 @@ class FaultInjector:
 
     def _candidates(self, pending: _PendingFault, view: RunView) -> Iterator[WorkerStatus]:
         """Workers that have a chunk of this run in hand and that no fault holds at the moment."""
-        suffering = {w for i in self._injections if i.in_effect or i.record is None for w in i.act.workers}
+        suffering = {w for i in self._active if i.in_effect or i.record is None for w in i.act.workers}
         self._hit |= {
             i.record.uid
-            for i in self._injections
+            for i in self._active
             if i.act.end is None and i.record is not None and i.record.uid is not None
         }
         for worker in view.workers:

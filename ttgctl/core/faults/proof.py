@@ -36,11 +36,11 @@ class Proof:
     """Follows the chunks that ``victims`` held at ``at`` (Unix seconds), and who took their place."""
 
     def __init__(
-        self, victims: Collection[str], view: RunView, *, at: float, claims: ChunkAttribution
+        self, victims: Collection[str], view: RunView, *, at: float, attribution: ChunkAttribution
     ) -> None:
         self._victims = frozenset(victims)
         self._at = at
-        self._claims = claims
+        self._attribution = attribution
         self._there_before = {w.worker_id for w in view.workers} | set(view.heartbeats)
         self._rate_before = view.chunks_per_second
         self._last_below_at = at
@@ -52,7 +52,7 @@ class Proof:
         self.redelivered_seconds: float | None = None
         self.replaced_seconds: float | None = None
         self.recovered_seconds: float | None = None
-        claims.begun_at.append(at)
+        attribution.begun_at.append(at)
         self._see_held(view)
 
     @property
@@ -77,7 +77,7 @@ class Proof:
                 self.chunks_held -= self._held_by.get(victim, set()) - self._waits.keys()
                 self._held_by[victim] = held
                 self.chunks_held |= held
-                self._claims.chunks |= held
+                self._attribution.chunks |= held
 
     def see_view(self, view: RunView, *, over_at: float | None) -> None:
         """``over_at`` is when the fault's effect was over, None while it lasts."""
@@ -106,10 +106,10 @@ class Proof:
         Only to the newest fault: whatever was handed out after one was taken back by another.
         """
         soon = 0 <= result.started_at - self._at < ADOPTION_SECONDS
-        soon = soon and self._claims.is_newest(self._at, before=result.started_at)
-        if self._victims and soon and result.redelivered and result.chunk_id not in self._claims.chunks:
+        soon = soon and self._attribution.is_newest(self._at, before=result.started_at)
+        if self._victims and soon and result.redelivered and result.chunk_id not in self._attribution.chunks:
             self.chunks_held.add(result.chunk_id)
-            self._claims.chunks.add(result.chunk_id)
+            self._attribution.chunks.add(result.chunk_id)
 
     def _again(self, chunk_id: int, at: float) -> None:
         wait = max(0.0, at - self._at)
@@ -121,9 +121,9 @@ class Proof:
         self.redelivered_seconds = round(max(waits.values()), 3) if waits else None
 
     def _worked(self, worker_id: str, at: float) -> None:
-        if self._replacement is None and worker_id not in self._there_before | self._claims.workers:
+        if self._replacement is None and worker_id not in self._there_before | self._attribution.workers:
             self._replacement = worker_id
-            self._claims.workers.add(worker_id)
+            self._attribution.workers.add(worker_id)
         if worker_id == self._replacement and at >= self._at:
             seconds = round(at - self._at, 3)
             known = self.replaced_seconds

@@ -1,4 +1,4 @@
-"""One frame of the live view: as much of a picture as fits the terminal, the most important first."""
+"""One frame of the live view: as much of a run_state as fits the terminal, the most important first."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Frame:
     ``final`` leaves out what changes, for the frame that stays when the view is over.
     """
 
-    def __init__(self, picture: RunState, *, now: float, height: int, final: bool = False) -> None:
-        self._picture = picture
+    def __init__(self, run_state: RunState, *, now: float, height: int, final: bool = False) -> None:
+        self._run_state = run_state
         self._now = now
         self._height = max(1, height)
         self._final = final
@@ -50,20 +50,20 @@ class Frame:
         def drawn(renderable: RenderableType) -> Lines:
             return console.render_lines(renderable, options.update(height=None), pad=False)
 
-        picture = self._picture
+        run_state = self._run_state
         head = drawn(self._header())
         phases = [line for phase in self._phases() for line in drawn(phase)]
         # A verdict follows, and tells of each fault what there is to tell.
-        judged = self._final and picture.verdict is not None
-        told = [entry for entry in picture.log if not (judged and entry.level == "fault")]
+        judged = self._final and run_state.verdict is not None
+        told = [entry for entry in run_state.log if not (judged and entry.level == "fault")]
         log = [drawn(self._log_line(entry)) for entry in told[-_LOG_LINES:]]
-        snapshot = picture.snapshot
+        snapshot = run_state.snapshot
         if snapshot is None:
             room = max(0, self._height - len(head) - len(phases))
             return [*head, *phases, *_newest(log, room)]
         head += (
             drawn(_bar(snapshot, width=options.max_width))
-            + drawn(_figures(snapshot, ended=picture.ended))
+            + drawn(_figures(snapshot, ended=run_state.ended))
             + phases
         )
         if self._final:
@@ -88,38 +88,38 @@ class Frame:
         return [*head, *queues, *drawn(_workers(snapshot.workers, lines=spare - len(news))), *news]
 
     def _header(self) -> RenderableType:
-        picture = self._picture
-        snapshot, spec = picture.snapshot, picture.spec
+        run_state = self._run_state
+        snapshot, spec = run_state.snapshot, run_state.spec
         phrases: list[str | Text] = []
         if spec is not None:
             phrases = [Text(spec.run_id, style="bold"), f"{spec.backend} on {spec.substrate}"]
-        if picture.interrupted is not None:
-            phrases.append(Text(f"stopped: {formats.one_line(picture.interrupted)}", style="bold yellow"))
-        elif picture.verdict is not None:
-            phrases.append(f"done in {formats.duration(picture.verdict.seconds)}")
-        elif snapshot is not None and picture.first_delivery_at is not None:
-            phrases.append(formats.duration(max(0.0, picture.offset(self._now))))
-        if snapshot is not None and not picture.ended and snapshot.broker_state not in ("", "up", "ok"):
+        if run_state.interrupted is not None:
+            phrases.append(Text(f"stopped: {formats.one_line(run_state.interrupted)}", style="bold yellow"))
+        elif run_state.verdict is not None:
+            phrases.append(f"done in {formats.duration(run_state.verdict.seconds)}")
+        elif snapshot is not None and run_state.first_delivery_at is not None:
+            phrases.append(formats.duration(max(0.0, run_state.offset(self._now))))
+        if snapshot is not None and not run_state.ended and snapshot.broker_state not in ("", "up", "ok"):
             phrases.append(Text(f"broker {formats.one_line(snapshot.broker_state)}", style="bold yellow"))
-        silent = self._now - picture.news_at
-        waiting = any(phase.seconds is None for phase in picture.phases)
-        if snapshot is not None and not picture.ended and not waiting and silent > _SILENCE_SECONDS:
+        silent = self._now - run_state.news_at
+        waiting = any(phase.seconds is None for phase in run_state.phases)
+        if snapshot is not None and not run_state.ended and not waiting and silent > _SILENCE_SECONDS:
             phrases.append(Text(f"no news for {formats.duration(silent)}", style="yellow"))
         return Flow(phrases)
 
     def _phases(self) -> list[RenderableType]:
         """All of them until chunks move, then the ones still under way."""
-        picture = self._picture
-        moving = picture.first_delivery_at is not None
+        run_state = self._run_state
+        moving = run_state.first_delivery_at is not None
         return [
             self._phase(phase)
-            for phase in picture.phases
-            if not moving or (phase.seconds is None and not picture.ended)
+            for phase in run_state.phases
+            if not moving or (phase.seconds is None and not run_state.ended)
         ]
 
     def _phase(self, phase: Phase) -> RenderableType:
         if phase.seconds is None:
-            mark = Text(SPINNER[int(self._now * 8) % len(SPINNER)] if not self._picture.ended else "-")
+            mark = Text(SPINNER[int(self._now * 8) % len(SPINNER)] if not self._run_state.ended else "-")
             seconds = max(0.0, self._now - phase.at)
         else:
             mark, seconds = Text("✓", style="green"), phase.seconds
@@ -140,7 +140,7 @@ class Frame:
         text = formats.one_line(entry.text)
         word = f"{entry.level}: " if entry.level in ("warning", "error") else ""
         row.add_row(
-            Text(formats.duration(self._picture.seconds_of(entry))),
+            Text(formats.duration(self._run_state.seconds_of(entry))),
             Text(word + text, style=_LEVEL_STYLES[entry.level]),
         )
         return row
@@ -150,7 +150,7 @@ class Frame:
         row.add_column(no_wrap=True)
         row.add_column(ratio=1)
         log = Table.grid()
-        for entry in self._picture.log[-_LOG_LINES:]:
+        for entry in self._run_state.log[-_LOG_LINES:]:
             log.add_row(self._log_line(entry))
         row.add_row(queues_table(snapshot.queues), log)
         return row

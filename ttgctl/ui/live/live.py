@@ -20,7 +20,7 @@ class LiveView:
     """Draws in its own thread, so that a step that takes long still shows that it goes on."""
 
     def __init__(self, stream: TextIO | None = None, *, now: Callable[[], float] = time.time) -> None:
-        self._picture = RunState()
+        self._run_state = RunState()
         self._now = now
         self._console = status_console(stream)
         self._final = False
@@ -35,12 +35,12 @@ class LiveView:
         self._live.start()
 
     def show(self, event: RunEvent) -> None:
-        # The thread that draws sees either the old picture or the new one, both whole.
-        self._picture = self._picture.after(event)
+        # The thread that draws sees either the old state or the new one, both whole.
+        self._run_state = self._run_state.after(event)
 
     def close(self) -> None:
         """Leaves the last state, without what was only of the moment, above the cursor."""
-        self._final = self._picture.ended
+        self._final = self._run_state.ended
         self._live.stop()
         if self._final:
             self._console.print()
@@ -48,4 +48,4 @@ class LiveView:
     def _frame(self) -> Frame:
         # One line less than there are: the cursor's own would scroll the top away.
         height = self._console.size.height - 1
-        return Frame(self._picture, now=self._now(), height=height, final=self._final)
+        return Frame(self._run_state, now=self._now(), height=height, final=self._final)
