@@ -1,4 +1,4 @@
-"""One frame of the live view: as much of a run_state as fits the terminal, the most important first."""
+"""One frame of the live view: as much of the run as fits the terminal, the most important first."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class RunState:
         return at - (self.started_at if self.first_delivery_at is None else self.first_delivery_at)
 
     def after(self, event: RunEvent) -> RunState:
-        """The run_state with one more event in it."""
+        """The state with one more event in it."""
         known = replace(self, news_at=event.at, started_at=self.started_at or event.at)
         match event:
             case Started():
