@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 
+from platformdirs import user_state_path
 from typer.exceptions import TyperException
 
 from ttg_worker.errors import BrokerError, WorkloadError
@@ -56,10 +57,6 @@ def exit_code_of(error: BaseException) -> ExitCode | None:
 _ADVICE: dict[int, str] = {
     errno.ENOSPC: "make room there",
     errno.EDQUOT: "make room there",
-    errno.EACCES: "set XDG_STATE_HOME to a folder that you may write to",
-    errno.EPERM: "set XDG_STATE_HOME to a folder that you may write to",
-    errno.EROFS: "set XDG_STATE_HOME to a folder that can be written to",
-    errno.ENOENT: "set XDG_STATE_HOME to a folder that is there, or can be made",
     errno.EMFILE: "allow more open files: ulimit -n 4096",
 }
 
@@ -69,6 +66,8 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename is not None else ""
         advice = _ADVICE.get(error.errno or 0)
+        if advice is None and str(error.filename).startswith(str(user_state_path())):
+            advice = "set XDG_STATE_HOME to a folder that is there and that you may write to"
         return f"{where}{error.strerror or error}" + (f"; {advice}" if advice else "")
     if isinstance(error, sqlite3.Error):
         return f"the ledger can't be read or written: {error}"

@@ -152,12 +152,19 @@ class FaultInjector:
 
     def undo(self) -> list[FaultRecord]:
         """Undoes what is in effect and injects no more; returns records that changed. Idempotent."""
+        errors = []
         for active in self._active:
-            active.undo()
+            # One that can't be undone keeps no other in effect.
+            try:
+                active.undo()
+            except Exception as error:
+                errors.append(error)
         self._drop_failed()
         if not self._over:
             self._over = True
             self._missed = list(self._misses())
+        if errors:
+            raise errors[0]
         return self._changed()
 
     def _changed(self) -> list[FaultRecord]:

@@ -879,3 +879,19 @@ class OnlyKills:
 
     def kill(self, worker: WorkerStatus) -> Evidence:
         return self._whole.kill(worker)
+
+
+def test_a_fault_whose_undoing_fails_keeps_no_other_in_effect() -> None:
+    scene = Scene("stop-worker at=0s count=2 duration=60s")
+    scene.suffer()
+    scene.settle(lambda: len(scene.injector.records) == 2)
+    resumed: list[str] = []
+
+    def resume(worker: WorkerStatus) -> None:
+        resumed.append(worker.worker_id)
+        raise RuntimeError("a bug")
+
+    scene.substrate.resume = resume  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="a bug"):
+        scene.injector.undo()
+    assert len(resumed) == 2
