@@ -12,6 +12,7 @@ import typer
 from benchmarks.contenders import CEILING, CELERY, DRAMATIQ, OWN
 from benchmarks.session import BACKENDS, Plan, carry_out
 from benchmarks.table import report_json, report_table
+from ttgctl.cli.commands.bench import worker_numbers
 from ttgctl.cli.errors import exit_code_of
 from ttgctl.cli.options import flags
 from ttgctl.cli.status import say
@@ -48,7 +49,7 @@ def bench(
     plan = Plan(
         whats=[title for what, title in titles.items() if what in wanted],
         backends=[name for name in BACKENDS if backend is None or name in backend],
-        workers=_numbers(workers),
+        workers=worker_numbers(workers),
         chunks=chunks,
         repeat=repeat,
         commands=What.commands in wanted,
@@ -66,16 +67,6 @@ def bench(
         return 0
     data_console().print(report_table(report))
     return 0
-
-
-def _numbers(text: str) -> list[int]:
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 1:
-        raise typer.BadParameter(f"--workers {text}: expected numbers of 1 or more, as in 1,2,4")
-    return numbers
 
 
 def main() -> int:
