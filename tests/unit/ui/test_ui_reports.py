@@ -20,7 +20,8 @@ from ttgctl.core.records.run_folder import RunFolder
 from ttgctl.core.records.run_record import RunRecord, read_record
 from ttgctl.domain.events import Finished, Interrupted, Started
 from ttgctl.domain.verdict import Recovery
-from ttgctl.ui.reports.document import Document, Grid, Paragraph, Section
+from ttgctl.ui.reports.document import Bullets, Document, Grid, Paragraph, Section
+from ttgctl.ui.reports.markdown_document import markdown_document
 from ttgctl.ui.reports.markdown_text import to_markdown
 from ttgctl.ui.reports.report_file import report_bytes, report_document, write_report
 from ttgctl.ui.reports.run_report import write_run_report
@@ -339,3 +340,18 @@ def test_a_comparison_as_json(record):
     cells = msgspec.json.decode(comparison_json(compare(runs(record))))
     assert cells[1]["lost"] == 9
     assert cells[2]["runs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "block"),
+    [
+        ("- a\n  - b\n  - c\n- d", Bullets(["a", "– b", "– c", "d"])),
+        ("3. a\n4. b", Bullets(["3. a", "4. b"])),
+        ("see [this](http://x.y) and `code`", Paragraph("see this (http://x.y) and code")),
+        ("![a plot](plot.png)", Paragraph("a plot (plot.png)")),
+        ("| a | b |\n|---|---|\n| 1 | *2* |", Grid(["a", "b"], [["1", "2"]])),
+    ],
+)
+def test_markdown_of_a_template_loses_nothing_on_its_way_to_blocks(text, block):
+    document = markdown_document(f"# T\n\n## S\n\n{text}\n", pictures=lambda name: [])
+    assert (document.title, [list(section.blocks) for section in document.sections]) == ("T", [[block]])

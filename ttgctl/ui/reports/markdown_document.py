@@ -1,8 +1,10 @@
 """Markdown as a document: what a template gives becomes the blocks that every format can hold.
 
 The first heading is the title; paragraphs ``**Name:** value`` below it are the document's facts. Further
-headings begin sections. Tables, lists, fenced code and paragraphs are taken as they are, inline marks as
-plain text. An image whose address begins with ``ttgctl:`` stands for pictures that are drawn from runs.
+headings, of whatever level, begin sections. Tables, fenced code, paragraphs and lists are taken as they
+are, a list within a list as items of the outer one. Inline marks are plain text, with addresses of links and
+images in parentheses. An image whose address begins with ``ttgctl:`` stands for pictures that are drawn from
+runs.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ def _blocks(node: SyntaxTreeNode, pictures: Callable[[str], Sequence[Block]]) ->
     if node.type in ("fence", "code_block"):
         return [Code(node.content.rstrip("\n").splitlines())]
     if node.type in ("bullet_list", "ordered_list"):
-        return [Bullets([_text(item) for item in node.children])]
+        return [Bullets(list(_items(node)))]
     if node.type == "table":
         rows = [[_text(cell) for cell in row.children] for part in node.children for row in part.children]
         return [Grid(rows[0], rows[1:])]
@@ -78,11 +80,26 @@ def _blocks(node: SyntaxTreeNode, pictures: Callable[[str], Sequence[Block]]) ->
     return [Paragraph(text, tone=tone)] if text else []  # type: ignore[arg-type]
 
 
+def _items(node: SyntaxTreeNode, *, depth: int = 0) -> Iterator[str]:
+    """The items of a list and of those within it, each by itself; numbers and depth are kept as text."""
+    start = int(node.attrs.get("start", 1))
+    for number, item in enumerate(node.children, start):
+        inner = [child for child in item.children if child.type in ("bullet_list", "ordered_list")]
+        own = " ".join(_text(child) for child in item.children if child not in inner)
+        mark = f"{number}. " if node.type == "ordered_list" else ""
+        yield "– " * depth + mark + own
+        for each in inner:
+            yield from _items(each, depth=depth + 1)
+
+
 def _text(node: SyntaxTreeNode) -> str:
     if node.type in ("text", "code_inline"):
         return str(node.content)
     if node.type in ("softbreak", "hardbreak"):
         return " "
     if node.type == "image":
-        return str(node.content)
+        return f"{node.content} ({node.attrs['src']})"
+    if node.type == "link":
+        text, address = "".join(map(_text, node.children)), str(node.attrs["href"])
+        return text if text == address else f"{text} ({address})"
     return "".join(map(_text, node.children)) if node.type != "root" else ""
