@@ -10,12 +10,13 @@ from typing import Annotated
 import typer
 
 from benchmarks.contenders import CEILING, CELERY, DRAMATIQ, OWN
-from benchmarks.session import BACKENDS, Plan, carry_out
+from benchmarks.session import Plan, carry_out
 from benchmarks.table import report_json, report_table
 from ttgctl.cli.commands.bench import worker_numbers
 from ttgctl.cli.errors import exit_code_of
 from ttgctl.cli.options import flags
 from ttgctl.cli.status import say
+from ttgctl.drain_rate.session import BACKENDS
 from ttgctl.ui.text.console import data_console
 
 

@@ -16,8 +16,8 @@ from benchmarks.throughput import Aim, aims, measure
 from ttgctl.core.ports import MissingRequirement
 from ttgctl.drain_rate.guarded_folder import guarded_folder
 from ttgctl.drain_rate.servers import missing, running_servers
+from ttgctl.drain_rate.session import BACKENDS
 
-BACKENDS: Final = ("rabbitmq", "redis")
 INSTALL: Final = "pip install 'ttgctl[dev]'"
 
 

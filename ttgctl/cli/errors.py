@@ -19,7 +19,7 @@ from ttgctl.core.records.run_lock import RunIsTaken
 from ttgctl.domain.faults import FaultPlanError
 from ttgctl.domain.run import SpecError
 from ttgctl.domain.verdict import ExitCode
-from ttgctl.ui.reports.template_report import TemplateError
+from ttgctl.ui.reports.document import TemplateError
 
 _CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
     (

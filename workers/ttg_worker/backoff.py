@@ -47,6 +47,13 @@ class Outage:
             self._on_change(f"{error}; reconnecting")
         return pause
 
+    def pause_after(self, error: Exception) -> float:
+        """The same for who has nothing left to do but wait; raises ``error`` once patience is over."""
+        pause = self.failed(error)
+        if self.beyond_patience:
+            raise error
+        return pause
+
     def over(self) -> None:
         """A try went well."""
         if self._since is None:

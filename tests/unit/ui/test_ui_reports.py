@@ -20,12 +20,12 @@ from ttgctl.core.records.run_folder import RunFolder
 from ttgctl.core.records.run_record import RunRecord, read_record
 from ttgctl.domain.events import Finished, Interrupted, Started
 from ttgctl.domain.verdict import Recovery
-from ttgctl.ui.reports.document import Bullets, Document, Grid, Paragraph, Section
+from ttgctl.ui.reports.document import Bullets, Document, Grid, Paragraph, Section, TemplateError
 from ttgctl.ui.reports.markdown_document import markdown_document
 from ttgctl.ui.reports.markdown_text import to_markdown
 from ttgctl.ui.reports.report_file import report_bytes, report_document, write_report
 from ttgctl.ui.reports.run_report import write_run_report
-from ttgctl.ui.reports.template_report import TemplateError, template_document
+from ttgctl.ui.reports.template_report import template_document
 from ttgctl.ui.views.comparison_view import ComparisonView, comparison_json
 
 

@@ -71,6 +71,8 @@ class ActiveFault:
         self._first_delivery_at = view.first_delivery_at or view.now
         self._silence = Silence(self.act.workers, view)
         self._view, self._attribution = view, attribution
+        # Now and not when the act has returned, which may take seconds in which chunks come back.
+        attribution.begun_at.append(view.now)
         self._beginning = _submit(self.act.begin, background=self.act.slow)
         self._look_at_beginning()
 
@@ -112,6 +114,8 @@ class ActiveFault:
         try:
             self._evidence = evidence = beginning.result()
         except SubstrateError as error:
+            # It hit nothing, so nothing that comes back was taken by it.
+            self._attribution.begun_at.remove(self._view.now)
             self.failure = error
             return
         self._effect = evidence.effect

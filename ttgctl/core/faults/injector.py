@@ -94,9 +94,14 @@ class FaultInjector:
     @property
     def records(self) -> list[FaultRecord]:
         """All faults so far, the proof of each as it stands now."""
-        mine = [record for active in self._active if (record := active.record) is not None]
+        found = [*self._earlier, *self._retired, *self._changing()]
+        return sorted(found, key=lambda record: record.fault_id)
+
+    def _changing(self) -> list[FaultRecord]:
+        """Those that may change still; what was retired, or came of earlier commands, does not."""
         on_chunks = [f.record(first_delivery_at=self._first_delivery_at) for f in self._on_chunks]
-        return [*self._earlier, *on_chunks, *self._retired, *mine, *self._missed]
+        mine = [record for active in self._active if (record := active.record) is not None]
+        return [*on_chunks, *mine, *self._missed]
 
     @property
     def waits(self) -> list[float]:
@@ -168,17 +173,14 @@ class FaultInjector:
         return self._changed()
 
     def _changed(self) -> list[FaultRecord]:
-        # What was retired has been told, and what came of earlier commands by these: neither changes.
-        mine = [record for active in self._active if (record := active.record) is not None]
-        on_chunks = [f.record(first_delivery_at=self._first_delivery_at) for f in self._on_chunks]
-        changed = [r for r in (*on_chunks, *mine, *self._missed) if self._worth_telling(r)]
+        changed = [record for record in self._changing() if self._worth_telling(record)]
         self._told.update((record.fault_id, record) for record in changed)
         self._retire()
         return changed
 
     def _retire(self) -> None:
         """Lets go of faults that are over: a tick must not cost more for each fault that ever was."""
-        over = [i for i in self._active if i.record is not None and not i.in_effect]
+        over = [i for i in self._active if i.proof is not None and not i.in_effect]
         too_many = over[:-FOLLOWED_MOST]
         for active in [i for i in over if i in too_many or i.is_history]:
             record = active.record
@@ -186,8 +188,7 @@ class FaultInjector:
             self._active.remove(active)
             self._told.pop(record.fault_id, None)
             self._retired.append(record)
-            if active.proof is not None:
-                self._retired_waits += active.proof.waits
+            self._retired_waits += active.proof.waits if active.proof is not None else ()
 
     def _worth_telling(self, record: FaultRecord) -> bool:
         told = self._told.get(record.fault_id)

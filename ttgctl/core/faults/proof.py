@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
@@ -20,7 +21,8 @@ ADOPTION_SECONDS: Final = 30.0
 class ChunkAttribution:
     """What counts as some fault's proof already: a worker replaces one victim, a chunk waits for one.
 
-    ``begun_at`` are the times of all faults so far: what is delivered again was taken by the newest of them.
+    ``begun_at`` are the times, in order, at which the acts of all faults began: what is delivered again was
+    taken by the newest of them.
     """
 
     workers: set[str] = field(default_factory=set)
@@ -29,7 +31,7 @@ class ChunkAttribution:
 
     def is_newest(self, at: float, *, before: float) -> bool:
         """Whether no other fault began between the one of ``at`` and ``before``."""
-        return not any(at < other <= before for other in self.begun_at)
+        return bisect_right(self.begun_at, before) <= bisect_right(self.begun_at, at)
 
 
 class Proof:
@@ -52,7 +54,6 @@ class Proof:
         self.redelivered_seconds: float | None = None
         self.replaced_seconds: float | None = None
         self.recovered_seconds: float | None = None
-        attribution.begun_at.append(at)
         self._see_held(view)
 
     @property

@@ -72,10 +72,7 @@ class Publishing:
         try:
             self._publish(outage)
         except BrokerUnavailable as error:
-            pause = outage.failed(error)
-            if outage.beyond_patience:
-                raise
-            return self._stop.wait(pause)
+            return self._stop.wait(outage.pause_after(error))
         return True
 
     def _publish(self, outage: Outage) -> None:

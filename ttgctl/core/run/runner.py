@@ -96,10 +96,7 @@ def _take_up(setup: RunSetup, broker: Broker) -> int:
         try:
             return _try_to_take_up(broker, setup.spec.run_id, setup.ledger)
         except BrokerUnavailable as error:
-            pause = outage.failed(error)
-            if outage.beyond_patience:
-                raise
-            setup.clock.sleep(pause)
+            setup.clock.sleep(outage.pause_after(error))
 
 
 def _try_to_take_up(broker: Broker, run_id: str, ledger: Ledger) -> int:

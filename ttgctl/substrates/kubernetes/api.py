@@ -270,10 +270,7 @@ class KubeApi:
             try:
                 return self._request(method, path, accept=accept, **options)
             except ApiUnreachable as error:
-                pause = outage.failed(error)
-                if outage.beyond_patience:
-                    raise
-                time.sleep(pause)
+                time.sleep(outage.pause_after(error))
 
     def _request(self, method: str, path: str, *, accept: str, **options: Any) -> Object:
         with _translated(f"{method.upper()} {path}"):

@@ -13,6 +13,10 @@ _FIGURE: Final = re.compile(r"(-?|[-\d.,]+( ?[a-z%/]+( \d\d [a-z]+)?)?)")
 Tone = Literal["plain", "good", "bad"]
 
 
+class TemplateError(Exception):
+    """A document's template can't be rendered; says which, in which line, and why."""
+
+
 @dataclass(frozen=True)
 class Paragraph:
     text: str

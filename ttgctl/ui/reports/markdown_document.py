@@ -16,7 +16,7 @@ from typing import Final
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
-from ttgctl.ui.reports.document import Block, Bullets, Code, Document, Grid, Paragraph, Section
+from ttgctl.ui.reports.document import Block, Bullets, Code, Document, Grid, Paragraph, Section, Tone
 
 PICTURES: Final = "ttgctl:"
 _FACT: Final = re.compile(r"\*\*([^*]+):\*\*\s*(.+)")
@@ -76,8 +76,8 @@ def _blocks(node: SyntaxTreeNode, pictures: Callable[[str], Sequence[Block]]) ->
         return [block for name in names for block in pictures(name)]
     text = _text(node)
     strong = len(inline.children) == 1 and inline.children[0].type == "strong"
-    tone = "plain" if not strong else "bad" if text.startswith("NOT ") else "good"
-    return [Paragraph(text, tone=tone)] if text else []  # type: ignore[arg-type]
+    tone: Tone = "plain" if not strong else "bad" if text.startswith("NOT ") else "good"
+    return [Paragraph(text, tone=tone)] if text else []
 
 
 def _items(node: SyntaxTreeNode, *, depth: int = 0) -> Iterator[str]:
@@ -102,4 +102,4 @@ def _text(node: SyntaxTreeNode) -> str:
     if node.type == "link":
         text, address = "".join(map(_text, node.children)), str(node.attrs["href"])
         return text if text == address else f"{text} ({address})"
-    return "".join(map(_text, node.children)) if node.type != "root" else ""
+    return "".join(map(_text, node.children))

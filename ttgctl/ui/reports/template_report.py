@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from ttgctl.core.records.comparison import compare
 from ttgctl.core.records.run_record import RunRecord
-from ttgctl.ui.reports.document import BarPicture, Block, Document, ProgressPicture
+from ttgctl.ui.reports.document import BarPicture, Block, Document, ProgressPicture, TemplateError
 from ttgctl.ui.reports.markdown_document import markdown_document
 from ttgctl.ui.reports.run_report import utc
 from ttgctl.ui.reports.runs_report import pictures
@@ -28,10 +28,6 @@ from ttgctl.ui.text import formats, wording
 
 _PACKAGES: Final = ("ttgctl", "pika", "redis", "kubernetes")
 _PICTURES: Final = ("progress", "runtime", "recovery")
-
-
-class TemplateError(Exception):
-    """A template can't be rendered; says which, in which line, and why."""
 
 
 def template_document(template: Path, records: Sequence[RunRecord]) -> Document:

@@ -895,3 +895,23 @@ def test_a_fault_whose_undoing_fails_keeps_no_other_in_effect() -> None:
     with pytest.raises(RuntimeError, match="a bug"):
         scene.injector.undo()
     assert len(resumed) == 2
+
+
+@pytest.mark.case("C34")
+def test_what_comes_back_while_a_broker_is_being_stopped_is_not_what_an_earlier_victim_held() -> None:
+    scene = Scene("kill-worker at=0s where=worker-id=worker-2", "restart-broker at=4s duration=6s")
+    scene.tick(after=1.0)
+    scene.result(2, "worker-1", started=scene.clock.now + 0.2, redelivered=1)
+    stopped = threading.Event()
+    stop_broker = scene.substrate.stop_broker
+
+    def slowly(spec: RunSpec) -> None:
+        assert stopped.wait(10)
+        stop_broker(spec)
+
+    scene.substrate.stop_broker = slowly  # type: ignore[method-assign]
+    scene.tick(after=4.0)
+    # The broker gives back what was handed out long after the death; its stop has not returned yet.
+    scene.result(277, "worker-1", started=scene.clock.now + 0.5, redelivered=1)
+    stopped.set()
+    assert scene.injector.records[0].chunks_held == (2,)

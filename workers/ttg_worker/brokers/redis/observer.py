@@ -94,10 +94,7 @@ class RedisObserver:
             try:
                 reply = link.command("XREAD", "COUNT", page, "BLOCK", BLOCK_MS, "STREAMS", key, last)
             except BrokerUnavailable as error:
-                pause = outage.failed(error)
-                if outage.beyond_patience:
-                    raise
-                time.sleep(min(pause, 0.25))
+                time.sleep(min(outage.pause_after(error), 0.25))
                 yield None
                 continue
             outage.over()
