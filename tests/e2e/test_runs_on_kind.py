@@ -97,7 +97,7 @@ class TestARunWithAWorkerKilled:
         assert fault["chunks_held"]
         assert verdict["chunks"]["recovered"] >= 1
         assert 0 <= fault["redelivered_seconds"] < 30
-        assert 0 < fault["replaced_seconds"] < 5
+        assert 0 < fault["replaced_seconds"] < 30
         at = [e.snapshot.accounted for e in on_kind.events(run_id) if hasattr(e, "snapshot")]
         assert max(at) == 40
 

@@ -53,7 +53,7 @@ class TestARunOfItsOwn:
         assert fault["chunks_held"]
         assert fault["effect"]
         assert 0 < fault["redelivered_seconds"] < 8
-        assert 0 < fault["replaced_seconds"] < 5
+        assert 0 < fault["replaced_seconds"] < 30
         assert verdict["chunks"]["recovered"] >= 1
         assert verdict["parameters"] == 600
 
