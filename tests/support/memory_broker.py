@@ -9,14 +9,22 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from ttg_worker import wire
 from ttg_worker.brokers import register_backend
-from ttg_worker.brokers.attempts import crashed_too_often, given_up, refused, replayed, retried
-from ttg_worker.brokers.base import Delivery, DeliveryOptions, QueueCounts, Recorded, Unreadable
+from ttg_worker.brokers.attempts import crashed_too_often, refused, replayed
+from ttg_worker.brokers.base import (
+    SUSPECT_DEATHS,
+    Delivery,
+    DeliveryOptions,
+    Outcome,
+    QueueCounts,
+    Recorded,
+    Unreadable,
+)
 from ttg_worker.brokers.tail import tail
 from ttg_worker.errors import Undeliverable
 from ttg_worker.wire import Chunk, ChunkResult, DeadLetter, Heartbeat
@@ -26,10 +34,11 @@ TICK_SECONDS: Final = 0.05
 
 @dataclass
 class _Task:
-    """``deliveries`` so far; ``holder`` has it now."""
+    """``deliveries`` so far, and how often a suspect was ``begun``; ``holder`` has it now."""
 
     body: Chunk | bytes
     deliveries: int = 0
+    begun: int = 0
     holder: MemoryConsumer | None = None
 
 
@@ -48,6 +57,7 @@ class _Log:
 @dataclass
 class _Run:
     tasks: deque[_Task] = field(default_factory=deque)
+    suspects: deque[_Task] = field(default_factory=deque)
     in_flight: list[_Task] = field(default_factory=list)
     retry: list[tuple[float, Chunk]] = field(default_factory=list)
     results: _Log = field(default_factory=_Log)
@@ -118,7 +128,7 @@ class MemoryBroker:
             run = self._runs.get(run_id) or _Run()
             self._advance(run)
             return QueueCounts(
-                tasks=len(run.tasks),
+                tasks=len(run.tasks) + len(run.suspects),
                 in_flight=len(run.in_flight),
                 retry=len(run.retry),
                 dead=len(run.dead.messages),
@@ -162,6 +172,20 @@ class MemoryBroker:
         self._advance(run)
         while run.tasks:
             task = run.tasks.popleft()
+            if task.deliveries >= SUSPECT_DEATHS:
+                run.suspects.append(task)
+                continue
+            delivery = self._delivery(task, consumer)
+            if delivery is not None:
+                return delivery
+        return None
+
+    def take_suspect(self, consumer: MemoryConsumer) -> Delivery | None:
+        run = self.run(consumer.run_id)
+        self._advance(run)
+        while run.suspects:
+            task = run.suspects.popleft()
+            task.begun += 1
             delivery = self._delivery(task, consumer)
             if delivery is not None:
                 return delivery
@@ -181,6 +205,7 @@ class MemoryBroker:
 
     def _delivery(self, task: _Task, consumer: MemoryConsumer) -> Delivery | None:
         redelivered = task.deliveries
+        begun_before = task.begun - 1
         body = wire.encode(task.body) if isinstance(task.body, Chunk) else task.body
         try:
             chunk = wire.decode_chunk(body, run_id=consumer.run_id)
@@ -191,9 +216,9 @@ class MemoryBroker:
             self.bury(refusal)
             return None
         limit = self._options.delivery_limit
-        if redelivered > limit:
+        if begun_before > limit:
             worker_id = consumer.worker_id
-            self.bury(crashed_too_often(chunk, redelivered=redelivered, limit=limit, worker_id=worker_id))
+            self.bury(crashed_too_often(chunk, redelivered=begun_before, limit=limit, worker_id=worker_id))
             return None
         task.deliveries += 1
         task.holder = consumer
@@ -250,43 +275,50 @@ class MemoryConsumer:
         self._held: list[Delivery] = []
         self._closed = False
 
-    def __iter__(self) -> Iterator[Delivery | None]:
-        while not self._closed:
-            with self._broker.changed:
-                delivery = self._take()
-                if delivery is None:
-                    self._broker.changed.wait(TICK_SECONDS)
-                    delivery = self._take()
-            yield delivery
+    def take(self, *, most: int, wait_seconds: float) -> list[Delivery]:
+        with self._broker.changed:
+            found = self._take(most)
+            if not found and wait_seconds > 0:
+                self._broker.changed.wait(min(wait_seconds, TICK_SECONDS))
+                found = self._take(most)
+        return found
 
-    def _take(self) -> Delivery | None:
-        if self._closed or self.dead_since is not None or len(self._held) >= self._prefetch:
-            return None
-        delivery = self._broker.take(self)
-        if delivery is not None:
+    def _take(self, most: int) -> list[Delivery]:
+        found: list[Delivery] = []
+        while self._may_take and len(found) < most:
+            delivery = self._broker.take(self)
+            if delivery is None:
+                break
+            found.append(delivery)
             self._held.append(delivery)
-        return delivery
+        return found
+
+    @property
+    def _may_take(self) -> bool:
+        return not self._closed and self.dead_since is None and len(self._held) < self._prefetch
+
+    def take_suspect(self) -> Delivery | None:
+        with self._broker.changed:
+            delivery = self._broker.take_suspect(self) if self._may_take else None
+            if delivery is not None:
+                self._held.append(delivery)
+            return delivery
 
     def resize(self, prefetch: int) -> None:
         self._prefetch = prefetch
 
-    def complete(self, delivery: Delivery, result: ChunkResult) -> None:
+    def settle(self, delivery: Delivery, outcome: Outcome) -> None:
         with self._broker.changed:
-            self._broker.run(self.run_id).results.append(result)
-            self._settle(delivery)
+            for result in outcome.results:
+                self._broker.run(self.run_id).results.append(result)
+            if not self._end(delivery):
+                return
+            if outcome.retry is not None:
+                self._broker.retry_later(self, outcome.retry)
+            if outcome.letter is not None:
+                self._broker.bury(outcome.letter)
 
-    def retry(self, delivery: Delivery, *, reason: str) -> None:
-        again = retried(delivery, worker_id=self.worker_id, reason=reason)
-        with self._broker.changed:
-            if self._settle(delivery):
-                self._broker.retry_later(self, again)
-
-    def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
-        with self._broker.changed:
-            if self._settle(delivery):
-                self._broker.bury(given_up(delivery, worker_id=self.worker_id, reason=reason))
-
-    def _settle(self, delivery: Delivery) -> bool:
+    def _end(self, delivery: Delivery) -> bool:
         """Ends the task; whether it was still this consumer's to decide on."""
         self._held = [held for held in self._held if held.token is not delivery.token]
         task: _Task = delivery.token
@@ -295,6 +327,16 @@ class MemoryConsumer:
         if task in run.in_flight:
             run.in_flight.remove(task)
         return mine
+
+    def hand_back(self, deliveries: Sequence[Delivery]) -> None:
+        with self._broker.changed:
+            run = self._broker.run(self.run_id)
+            for delivery in deliveries:
+                if self._end(delivery):
+                    task: _Task = delivery.token
+                    task.deliveries -= 1
+                    run.tasks.append(task)
+            self._broker.changed.notify_all()
 
     def flush(self, *, timeout_seconds: float) -> bool:
         return True
@@ -310,14 +352,7 @@ class MemoryConsumer:
     def close(self) -> None:
         with self._broker.changed:
             self._closed = True
-            run = self._broker.run(self.run_id)
-            for task in [task for task in run.in_flight if task.holder is self]:
-                run.in_flight.remove(task)
-                # Given back is no crash.
-                task.deliveries -= 1
-                run.tasks.append(task)
-            self._held = []
-            self._broker.changed.notify_all()
+            self.hand_back(self._held)
 
 
 class MemoryObserver:

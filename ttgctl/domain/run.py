@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ttg_worker.brokers.base import DeliveryOptions
-from ttg_worker.settings import SYNTHETIC
+from ttg_worker.compute.synthetic import REFERENCE as SYNTHETIC
 
 RUN_ID: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 

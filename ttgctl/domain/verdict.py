@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
+
+# Of the verdict's JSON; docs/verdict.md has its keys. 2: parameters are an object.
+SCHEMA: Final = 2
 
 
 class ExitCode(IntEnum):
@@ -43,6 +47,26 @@ class ChunkAccount:
     unexpected: int
     retried: int
     dead_lettered: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterAccount:
+    """Counts of parameters. ok: there is a value. failed: given up. lost: neither, and the broker had
+    confirmed its chunk. What is left of ``total`` is outstanding."""
+
+    total: int
+    ok: int
+    failed: int
+    lost: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorSummary:
+    """One error in one line, how many parameters failed with it, and the indices of the first of them."""
+
+    error: str
+    count: int
+    parameters: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +117,8 @@ class Verdict:
     known beforehand. ``dead_letter_causes`` counts messages by cause, also those that were no chunk
     of the run, such as garbage: they are shown, and as they cost the run no chunk, ``lossless`` and
     the exit code do not look at them. ``complete``: nothing is outstanding. ``unmet`` names what was
-    required of the run and not seen (a fault that had to bite). ``notes`` say what a reader must know.
+    required of the run and not seen (a fault that had to bite). ``errors`` are why parameters failed, the
+    most frequent first. ``notes`` say what a reader must know.
     """
 
     run_id: str
@@ -106,7 +131,7 @@ class Verdict:
     dead_lettered_chunks: tuple[int, ...]
     conflicting_chunks: tuple[int, ...]
     dead_letter_causes: dict[str, int]
-    parameters: int
+    parameters: ParameterAccount
     seconds: float
     parameters_per_second: float
     queues_after: dict[str, int]
@@ -116,6 +141,8 @@ class Verdict:
     checksum_expected: str | None
     unmet: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    errors: tuple[ErrorSummary, ...] = ()
+    schema: int = SCHEMA
 
     @property
     def exit_code(self) -> ExitCode:

@@ -11,8 +11,8 @@ import msgspec
 from ttg_worker import wire
 from ttg_worker.brokers import open_broker
 from ttg_worker.brokers.base import Broker, DeliveryOptions
+from ttg_worker.compute.synthetic import synthetic_value
 from ttg_worker.wire import Chunk, ChunkResult
-from ttg_worker.workload import synthetic_digest, synthetic_value
 
 OPTIONS: Final = DeliveryOptions()
 
@@ -37,6 +37,7 @@ def published_run(url: str, run_id: str, chunks: int) -> Iterator[Broker]:
 
 def result_body(run_id: str) -> bytes:
     """As long as a worker's result for one of these chunks."""
+    values = b"[%d]" % synthetic_value(0, 1)
     return wire.encode(
         ChunkResult(
             run_id=run_id,
@@ -46,7 +47,7 @@ def result_body(run_id: str) -> bytes:
             redelivered=0,
             started_at=1_700_000_000.123456,
             finished_at=1_700_000_000.123456,
-            digest=synthetic_digest(0, range(1)),
-            values=msgspec.Raw(b"[%d]" % synthetic_value(0, 1)),
+            digest=wire.digest(values),
+            values=msgspec.Raw(values),
         )
     )

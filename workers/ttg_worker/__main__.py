@@ -7,11 +7,11 @@ import os
 import sys
 
 from ttg_worker.brokers import open_broker
+from ttg_worker.compute_settings import supervisor
 from ttg_worker.errors import BrokerError, SettingsError, WorkloadError
 from ttg_worker.log import configure_logging
 from ttg_worker.settings import WorkerSettings
 from ttg_worker.worker import Worker
-from ttg_worker.workload import load
 
 log = logging.getLogger("ttg_worker")
 
@@ -26,15 +26,8 @@ def main() -> int:
         return 2
     configure_logging(settings)
     try:
-        workload = load(
-            settings.workload,
-            work_seconds=settings.work_seconds,
-            fault_rate=settings.fault_rate,
-            seed=settings.seed,
-            chunk_function=settings.chunk_function,
-        )
         broker = open_broker(settings.broker_url, options=settings.delivery)
-        worker = Worker(settings, broker=broker, workload=workload)
+        worker = Worker(settings, broker=broker, compute=supervisor(settings))
         worker.stop_on_signals()
         worker.run()
     except WorkloadError as error:

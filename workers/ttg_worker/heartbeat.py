@@ -22,6 +22,7 @@ class HeartbeatSender:
         self._consumer = consumer
         self._state: Literal["starting", "idle", "busy", "stopping"] = "starting"
         self._chunk_id: int | None = None
+        self._index: int | None = None
         self._done = 0
         self._failed = 0
         self._started_at = time.time()
@@ -35,13 +36,15 @@ class HeartbeatSender:
 
     def idle(self) -> None:
         if self._state != "idle":
-            self._state, self._chunk_id = "idle", None
+            self._state, self._chunk_id, self._index = "idle", None, None
             self._changed.set()
 
-    def busy(self, chunk_id: int) -> None:
-        self._state, self._chunk_id = "busy", chunk_id
+    def busy(self, chunk_id: int, index: int) -> None:
+        """``index`` is that of the parameter in hand, in the whole sweep."""
+        changed = (self._chunk_id, self._index) != (chunk_id, index)
+        self._state, self._chunk_id, self._index = "busy", chunk_id, index
         # Setting it costs a lock, which chunks of no work would notice.
-        if not self._changed.is_set():
+        if changed and not self._changed.is_set():
             self._changed.set()
 
     def done(self) -> None:
@@ -52,7 +55,7 @@ class HeartbeatSender:
 
     def stop(self) -> None:
         """Sends a last heartbeat and ends the thread."""
-        self._state, self._chunk_id, self._stop = "stopping", None, True
+        self._state, self._chunk_id, self._index, self._stop = "stopping", None, None, True
         self._changed.set()
         self._thread.join()
 
@@ -72,6 +75,7 @@ class HeartbeatSender:
                     failed=self._failed,
                     started_at=self._started_at,
                     at=time.time(),
+                    index=self._index,
                 )
             )
             if stop:

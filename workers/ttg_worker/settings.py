@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from ttg_worker.brokers import BACKEND_OF_SCHEME, backend_of
 from ttg_worker.brokers.base import DeliveryOptions
+from ttg_worker.compute.synthetic import REFERENCE as SYNTHETIC
 from ttg_worker.errors import BrokerError, SettingsError
+from ttg_worker.limits import parse_timeout
 from ttg_worker.simulated_faults import Picks
 
-SYNTHETIC: Final = "ttg_worker.workload:synthetic"
 T = TypeVar("T")
 
 
@@ -22,6 +23,7 @@ class WorkerSettings:
 
     ``poison`` and ``corrupt`` pick chunks (see :mod:`ttg_worker.simulated_faults`).
     ``chunk_function`` says that the workload takes a whole chunk and returns a list.
+    ``parameter_timeout`` and ``parameter_memory_bytes`` are as :class:`~ttg_worker.limits.Limits` has them.
     ``idle_exit_seconds`` ends a worker that nobody gives work; 0 means never.
     """
 
@@ -31,6 +33,8 @@ class WorkerSettings:
     workload: str = SYNTHETIC
     chunk_function: bool = False
     work_seconds: float = 0.0
+    parameter_timeout: str = ""
+    parameter_memory_bytes: int = 0
     fault_rate: float = 0.0
     seed: int = 0
     poison: str = ""
@@ -60,6 +64,8 @@ class WorkerSettings:
             workload=read.text("WORKLOAD", default=SYNTHETIC),
             chunk_function=read.choice("CHUNK_FUNCTION", ("0", "1"), default="0") == "1",
             work_seconds=read.number("SIMULATE_WORK_MS", default=0, least=0) / 1000,
+            parameter_timeout=read.timeout("PARAMETER_TIMEOUT"),
+            parameter_memory_bytes=read.integer("PARAMETER_MEMORY_BYTES", default=0, least=0),
             fault_rate=read.number("SIMULATE_FAULT_RATE", default=0, least=0, most=1),
             seed=read.integer("SEED", default=0, least=0),
             poison=read.picks("SIMULATE_POISON"),
@@ -86,6 +92,8 @@ class WorkerSettings:
             "WORKLOAD": self.workload,
             "CHUNK_FUNCTION": "1" if self.chunk_function else "0",
             "SIMULATE_WORK_MS": f"{self.work_seconds * 1000:g}",
+            "PARAMETER_TIMEOUT": self.parameter_timeout,
+            "PARAMETER_MEMORY_BYTES": str(self.parameter_memory_bytes),
             "SIMULATE_FAULT_RATE": f"{self.fault_rate:g}",
             "SEED": str(self.seed),
             "SIMULATE_POISON": self.poison,
@@ -123,6 +131,15 @@ class _Reader:
             Picks(text, seed=0, purpose=name)
         except ValueError:
             raise SettingsError(f"{name}={text[:60]!r}: expected chunk ids or a share: 3,17 or 5%") from None
+        return text
+
+    def timeout(self, name: str) -> str:
+        text = self._environment.get(name, "").strip()
+        try:
+            if text:
+                parse_timeout(text)
+        except ValueError as error:
+            raise SettingsError(f"{name}={error}") from None
         return text
 
     def integer(self, name: str, *, default: int, least: int) -> int:

@@ -7,15 +7,11 @@ attempt agree.
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from ttg_worker.wire import Chunk
-
-
-class SimulatedFault(Exception):
-    """Raised on purpose, because the run asked for it."""
+from ttg_worker.wire import Chunk, ChunkResult
 
 
 class Picks:
@@ -44,21 +40,40 @@ class Picks:
 
 
 class SimulatedFaults:
-    """``poison`` and ``corrupt`` as :class:`Picks` reads them."""
+    """``poison`` and ``corrupt`` as :class:`Picks` reads them; ``fault_rate`` is a share of the attempts."""
 
-    def __init__(self, *, poison: str, corrupt: str, seed: int) -> None:
+    def __init__(self, *, poison: str, corrupt: str, fault_rate: float, seed: int) -> None:
         self._poison = Picks(poison, seed=seed, purpose="poison")
         self._corrupt = Picks(corrupt, seed=seed, purpose="corrupt-result")
+        self._fault_below = int(fault_rate * 2**64)
+        self._seed = seed
 
-    def before_compute(self, chunk: Chunk) -> None:
-        """Raises :class:`SimulatedFault` for a poisoned chunk."""
+    def before_compute(self, chunk: Chunk, attempt: int) -> str | None:
+        """Why this attempt at the chunk is to fail, None where it is not."""
         if chunk.chunk_id in self._poison:
-            raise SimulatedFault(f"chunk {chunk.chunk_id} is poisoned: the run's fault plan asked for it")
+            return f"chunk {chunk.chunk_id} is poisoned: the run's fault plan asked for it"
+        if self._fault_below and _draw(self._seed, chunk.chunk_id, attempt) < self._fault_below:
+            return f"chunk {chunk.chunk_id}, attempt {attempt}: the run's fault rate asked for it"
+        return None
 
-    def as_sent(self, chunk: Chunk, values: bytes) -> bytes:
-        """The values as they leave the worker, after their digest was taken."""
-        if chunk.chunk_id not in self._corrupt:
-            return values
-        changed = msgspec.json.decode(values, type=list[Any])
+    def as_sent(self, result: ChunkResult) -> ChunkResult:
+        """The result as it leaves the worker, after its digest was taken."""
+        if result.chunk_id not in self._corrupt:
+            return result
+        changed = msgspec.json.decode(result.values, type=list[Any])
         changed[0] = "corrupt" if changed[0] != "corrupt" else None
-        return msgspec.json.encode(changed)
+        return msgspec.structs.replace(result, values=msgspec.Raw(msgspec.json.encode(changed)))
+
+
+_64_BITS: Final = 2**64 - 1
+
+
+def _draw(seed: int, chunk_id: int, attempt: int) -> int:
+    """64 bits, evenly spread, the same for the same three numbers (splitmix64 over them)."""
+    state = 0
+    for number in (seed, chunk_id, attempt):
+        state = (state + number + 0x9E3779B97F4A7C15) & _64_BITS
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & _64_BITS
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB & _64_BITS
+        state ^= state >> 31
+    return state

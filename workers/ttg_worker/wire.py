@@ -8,6 +8,7 @@ Times are Unix seconds, durations are seconds.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -21,15 +22,38 @@ CAUSES: Final = ("failed", "delivery-limit", "malformed", "foreign-run")
 # works by identity: no other empty ``Raw`` will do.
 INDICES: Final = msgspec.Raw()
 
-
 # What comes from a broker is input: a number beyond these bounds is no number of ours.
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
 # Worker ids become file names and keys.
 WorkerId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][-A-Za-z0-9_.]{0,252}$")]
+CHUNK_PARAMETERS_MOST: Final = 10_000_000
+# Longer texts of errors are cut in the middle, see :func:`cut`.
+ERROR_TEXT_BYTES: Final = 64 * 1024
+
+
+class ParameterError(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why these parameters of a chunk have no value; one entry for all that failed in the same words.
+
+    ``offsets`` count from the chunk's first parameter and rise. ``kind`` is what ended the call: the name of
+    an exception, ``SIGSEGV`` or another signal, ``exit code 3``, ``timeout``, ``memory``, ``value`` for a
+    value that can't be kept, ``simulated`` for a fault of the run's plan. ``text`` is the traceback or the
+    last lines of stderr, whichever there is.
+    """
+
+    offsets: tuple[Count, ...]
+    kind: Annotated[str, msgspec.Meta(max_length=200)]
+    text: str
+
+    @property
+    def summary(self) -> str:
+        """The last line that says something, such as ``ValueError: no such rate``."""
+        lines = [line.strip() for line in self.text.splitlines() if line.strip()]
+        return lines[-1] if lines else self.kind
 
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why one attempt at a chunk did not give a result; kept in the chunk's history."""
+    """Why one attempt at a chunk did not give all its values; kept in the chunk's history."""
 
     attempt: int
     worker_id: str
@@ -38,56 +62,72 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Chunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A half-open range ``[start, stop)`` of parameter indices, the unit of work.
+    """Parameters out of a half-open range ``[start, stop)`` of indices, the unit of work.
 
-    ``parameters`` is the JSON array of the range's values; without it the parameters are the
-    indices themselves. ``retries`` counts the attempts that a worker itself asked for so far,
-    ``history`` says why.
+    ``offsets``, counted from ``start``, name the parameters that are still to be computed, in rising order;
+    empty means all of the range. ``parameters`` is the JSON array of just these parameters' values; without
+    it the parameters are the indices themselves. ``retries`` counts the attempts that a worker itself asked
+    for so far, ``history`` says why.
     """
 
-    run_id: str
+    run_id: Name
     chunk_id: Count
     start: Count
     stop: Count
     parameters: msgspec.Raw = INDICES
     retries: Count = 0
     history: tuple[Failure, ...] = ()
+    offsets: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.chunk_id < 0 or self.start < 0 or self.stop <= self.start or self.retries < 0:
+        if not 0 < self.stop - self.start <= CHUNK_PARAMETERS_MOST:
             raise ValueError(
-                f"chunk {self.chunk_id} [{self.start}, {self.stop}) retries={self.retries}: "
-                "expected chunk_id >= 0, 0 <= start < stop, retries >= 0"
+                f"chunk {self.chunk_id} [{self.start}, {self.stop}): expected start < stop, and at most "
+                f"{CHUNK_PARAMETERS_MOST:,} parameters"
             )
+        check_offsets(self.offsets, self.stop - self.start)
 
     @property
     def size(self) -> int:
-        return self.stop - self.start
+        """How many parameters there are to compute."""
+        return len(self.offsets) or self.stop - self.start
+
+    @property
+    def indices(self) -> Sequence[int]:
+        """The indices of the parameters to compute, in order."""
+        if not self.offsets:
+            return range(self.start, self.stop)
+        return [self.start + offset for offset in self.offsets]
 
 
-class ChunkResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The values of one chunk, as one worker computed them.
+class ChunkResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Values of one chunk, as one worker computed them.
 
-    ``values`` is a JSON array with one value a parameter, in parameter order; ``digest`` is
-    :func:`digest` of exactly these bytes. ``attempt`` counts deliveries of the chunk from 1,
-    ``redelivered`` those of them that followed a crash.
+    ``values`` is a JSON array with one value for each of ``offsets`` (empty: for every parameter of the
+    chunk), in that order; ``digest`` is :func:`digest` of exactly these bytes. ``attempt`` counts
+    deliveries of the chunk from 1, ``redelivered`` those of them that followed a crash. ``seconds`` says
+    how long each of the values took, or is empty where all of them together took less than a
+    millisecond. ``started_at`` and ``finished_at`` are of the worker's clock, which need not be right.
     """
 
-    run_id: str
+    run_id: Name
     chunk_id: Count
-    worker_id: str
+    worker_id: Name
     attempt: Count
     redelivered: Count
     started_at: float
     finished_at: float
-    digest: str
+    digest: Annotated[str, msgspec.Meta(max_length=64)]
     values: msgspec.Raw
+    offsets: tuple[int, ...] = ()
+    seconds: tuple[float, ...] = ()
 
 
 class DeadLetter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A message given up, with why. ``chunk`` is None where the body was no chunk at all.
 
-    ``body`` is the start of a body that could not be read, as printable text.
+    ``errors`` name each parameter of the chunk that is given up once; empty where the chunk was given up as
+    a whole. ``body`` is the start of a body that could not be read, as printable text.
     """
 
     run_id: str
@@ -98,24 +138,46 @@ class DeadLetter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at: float
     chunk: Chunk | None = None
     body: str = ""
+    errors: tuple[ParameterError, ...] = ()
 
 
-class Heartbeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Heartbeat(msgspec.Struct, frozen=True):
     """What a worker says of itself, at every change (5 times a second at the most) and every second.
 
-    ``chunk_id`` is the chunk in hand, ``held`` all that the broker handed over and that have no
-    safe result yet, the one in hand included.
+    ``chunk_id`` is the chunk in hand, ``index`` the parameter of it that is being computed, ``held`` all
+    chunks that the broker handed over and that have no safe result yet, the one in hand included.
+    ``at`` and ``started_at`` are of the worker's own clock. Fields of a newer worker are passed over.
     """
 
-    run_id: str
+    run_id: Name
     worker_id: WorkerId
     state: Literal["starting", "idle", "busy", "reconnecting", "stopping"]
     chunk_id: Count | None
     held: tuple[Count, ...]
-    done: int
-    failed: int
+    done: Count
+    failed: Count
     started_at: float
     at: float
+    index: Count | None = None
+
+
+def check_offsets(offsets: Sequence[int], size: int) -> None:
+    """Raises :class:`ValueError` unless the offsets rise and lie within a chunk of ``size`` parameters."""
+    last = -1
+    for offset in offsets:
+        if not last < offset < size:
+            raise ValueError(f"offset {offset}: expected offsets that rise, from 0 to {size - 1}")
+        last = offset
+
+
+def cut(text: str, *, most_bytes: int = ERROR_TEXT_BYTES) -> str:
+    """The text, or its head and tail with a word on what was left out between, as valid UTF-8."""
+    encoded = text.encode("utf-8", "backslashreplace")
+    if len(encoded) <= most_bytes:
+        return encoded.decode()
+    half = most_bytes // 2
+    head, tail = encoded[:half].decode("utf-8", "ignore"), encoded[-half:].decode("utf-8", "ignore")
+    return f"{head}\n[{len(encoded) - 2 * half:,} bytes left out]\n{tail}"
 
 
 _encoder = msgspec.json.Encoder()

@@ -1,4 +1,4 @@
-"""The loop that drains chunks: take, compute, complete; retry or give up what fails."""
+"""The loop that drains chunks: take, have them computed, settle; hand back what would only wait here."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import logging
 import os
 import signal
 import time
-import traceback
+from collections.abc import Sequence
 from types import FrameType
 from typing import Final
 
-import msgspec
-
-from ttg_worker import wire
-from ttg_worker.brokers.base import Broker, Consumer, Delivery
+from ttg_worker.brokers.attempts import given_up, retried
+from ttg_worker.brokers.base import Broker, Consumer, Delivery, Outcome
+from ttg_worker.compute_supervisor import ComputeSupervisor
 from ttg_worker.errors import BrokerUnavailable
 from ttg_worker.heartbeat import HeartbeatSender
+from ttg_worker.job import Job
 from ttg_worker.settings import WorkerSettings
 from ttg_worker.simulated_faults import SimulatedFaults
-from ttg_worker.workload import Workload
+from ttg_worker.wire import ParameterError
 
 log = logging.getLogger(__name__)
 
@@ -26,14 +26,15 @@ log = logging.getLogger(__name__)
 # little enough that a kill takes few chunks down with it.
 PREFETCH_SECONDS: Final = 0.25
 PREFETCH_MOST: Final = 500
+# A parameter that takes longer must keep nobody waiting: what is behind it goes to whoever is idle.
+SLOW_SECONDS: Final = 0.3
 # Of the 10 s that a SIGTERM leaves, what the chunk in hand may use before it is given back.
 FINISH_SECONDS: Final = 6.0
 FLUSH_SECONDS: Final = 2.0
 WAIT_SECONDS: Final = 0.1
-
-
-class GiveBack(BaseException):
-    """Raised in the middle of a chunk whose worker must leave; no workload may catch it as its own."""
+# With work in hand, how long one waits for its outcome, and how often the broker is asked for more in vain.
+OUTCOME_SECONDS: Final = 0.05
+ASK_AGAIN_SECONDS: Final = 0.02
 
 
 class Worker:
@@ -42,21 +43,28 @@ class Worker:
     It is left alone once the process that started it is gone: nobody would tell it to stop.
     """
 
-    def __init__(self, settings: WorkerSettings, *, broker: Broker, workload: Workload) -> None:
+    def __init__(self, settings: WorkerSettings, *, broker: Broker, compute: ComputeSupervisor) -> None:
         self._settings = settings
         self._broker = broker
-        self._workload = workload
-        self._faults = SimulatedFaults(poison=settings.poison, corrupt=settings.corrupt, seed=settings.seed)
+        self._compute = compute
+        self._faults = SimulatedFaults(
+            poison=settings.poison,
+            corrupt=settings.corrupt,
+            fault_rate=settings.fault_rate,
+            seed=settings.seed,
+        )
         self._stopping = False
         self._parent = os.getppid()
         self._seconds_per_chunk: float | None = None
         self._prefetch = 1
+        self._ask_at = 0.0
+        self._is_slow = False
+        self._has_suspect = False
 
     def stop_on_signals(self) -> None:
         """SIGTERM and SIGINT: finish the chunk in hand, or give it back when it takes too long."""
         signal.signal(signal.SIGTERM, self._on_stop)
         signal.signal(signal.SIGINT, self._on_stop)
-        signal.signal(signal.SIGALRM, self._on_deadline)
 
     def stop(self) -> None:
         """Asks it to end after the chunk in hand; may be called from anywhere."""
@@ -64,39 +72,37 @@ class Worker:
 
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
         self.stop()
-        signal.setitimer(signal.ITIMER_REAL, FINISH_SECONDS)
-
-    def _on_deadline(self, number: int, frame: FrameType | None) -> None:
-        raise GiveBack
 
     def run(self) -> None:
         """Returns when stopped or idle too long; what is held then goes back to the broker."""
         settings = self._settings
-        if not self._wait_for_run():
-            return
-        log.info("draining run %s", settings.run_id)
-        consumer = self._broker.consumer(
-            settings.run_id,
-            settings.worker_id,
-            prefetch=self._prefetch,
-            unsafe_ack_early=settings.unsafe_ack_early,
-            on_reconnect=log.warning,
-        )
-        heartbeat_sender = HeartbeatSender(settings.run_id, settings.worker_id, consumer)
-        heartbeat_sender.start()
         try:
-            self._drain(consumer, heartbeat_sender)
-        except GiveBack:
-            log.warning("giving the chunk in hand back: it would take too long to finish")
+            if not self._wait_for_run():
+                return
+            log.info("draining run %s", settings.run_id)
+            consumer = self._broker.consumer(
+                settings.run_id,
+                settings.worker_id,
+                prefetch=self._prefetch,
+                unsafe_ack_early=settings.unsafe_ack_early,
+                on_reconnect=log.warning,
+            )
+            heartbeat_sender = HeartbeatSender(settings.run_id, settings.worker_id, consumer)
+            heartbeat_sender.start()
+            try:
+                self._drain(consumer, heartbeat_sender)
+                self._leave(consumer, heartbeat_sender)
+            finally:
+                self._compute.close()
+                heartbeat_sender.stop()
+                if not consumer.flush(timeout_seconds=FLUSH_SECONDS):
+                    log.warning(
+                        "not all results were confirmed in %.0f s; they will be computed again", FLUSH_SECONDS
+                    )
+                consumer.close()
+                self._broker.close()
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            heartbeat_sender.stop()
-            if not consumer.flush(timeout_seconds=FLUSH_SECONDS):
-                log.warning(
-                    "not all results were confirmed in %.0f s; they will be computed again", FLUSH_SECONDS
-                )
-            consumer.close()
-            self._broker.close()
+            self._compute.close()
 
     def _wait_for_run(self) -> bool:
         """Waits until broker and queues are there: on a cluster all start at once. False: stopped."""
@@ -119,17 +125,109 @@ class Worker:
 
     def _drain(self, consumer: Consumer, heartbeat_sender: HeartbeatSender) -> None:
         idle_since = time.monotonic()
-        for delivery in consumer:
-            if self._stopping:
-                log.info("told to stop")
-                return
-            if delivery is not None:
-                self._work(delivery, consumer, heartbeat_sender)
+        while not self._stopping:
+            took = self._take(consumer)
+            self._settle(consumer, heartbeat_sender, wait_seconds=OUTCOME_SECONDS)
+            if took or self._compute.in_flight:
                 idle_since = time.monotonic()
-                continue
-            heartbeat_sender.idle()
-            if self._left_alone_for(time.monotonic() - idle_since):
+            elif self._left_alone_for(time.monotonic() - idle_since):
                 return
+        log.info("told to stop")
+
+    def _take(self, consumer: Consumer) -> bool:
+        """Whether there was anything to begin; waits for it only where nothing is in hand."""
+        in_flight = self._compute.in_flight
+        if self._is_slow:
+            # Also what came from the broker since.
+            consumer.hand_back(())
+            return False
+        if self._has_suspect and in_flight:
+            return False
+        self._has_suspect = False
+        room = 1 - in_flight if self._settings.unsafe_ack_early else self._prefetch - in_flight
+        if room <= 0 or (in_flight and (2 * in_flight > self._prefetch or time.monotonic() < self._ask_at)):
+            return False
+        deliveries = consumer.take(most=room, wait_seconds=0.0 if in_flight else WAIT_SECONDS)
+        if not deliveries and not in_flight and (suspect := consumer.take_suspect()) is not None:
+            deliveries, self._has_suspect = [suspect], True
+        if not deliveries:
+            self._ask_at = time.monotonic() + ASK_AGAIN_SECONDS
+        self._begin(deliveries, consumer)
+        return bool(deliveries)
+
+    def _begin(self, deliveries: Sequence[Delivery], consumer: Consumer) -> None:
+        jobs = []
+        for delivery in deliveries:
+            job = Job(delivery)
+            fault = self._faults.before_compute(delivery.chunk, delivery.attempt)
+            if fault is None:
+                jobs.append(job)
+            else:
+                job.fail_all("simulated", fault)
+                self._settle_one(job, consumer)
+        self._compute.put(jobs)
+
+    def _settle(self, consumer: Consumer, heartbeat_sender: HeartbeatSender, *, wait_seconds: float) -> None:
+        """Settles what was computed, after at most this time, and sees to what takes long."""
+        compute = self._compute
+        for job in compute.finished(wait_seconds if compute.in_flight else 0.0):
+            (heartbeat_sender.done if self._settle_one(job, consumer) else heartbeat_sender.failed)()
+            # Not after a failure, which may come at once and would make every chunk look short.
+            if job.seconds:
+                self._adapt_prefetch(consumer, job.seconds)
+        in_hand = compute.in_hand
+        if in_hand is None:
+            if not compute.in_flight:
+                heartbeat_sender.idle()
+        else:
+            job, position = in_hand
+            heartbeat_sender.busy(job.delivery.chunk.chunk_id, job.index_at(position))
+        self._look_at_slowness(consumer)
+
+    def _look_at_slowness(self, consumer: Consumer) -> None:
+        slow = self._compute.seconds_in_hand > SLOW_SECONDS
+        if slow and not self._is_slow and not self._settings.unsafe_ack_early:
+            self._is_slow = True
+            consumer.resize(0)
+            consumer.hand_back(self._compute.give_back())
+        elif self._is_slow and not slow and not self._compute.in_flight:
+            self._is_slow = False
+            self._prefetch = 1
+            consumer.resize(self._prefetch)
+
+    def _settle_one(self, job: Job, consumer: Consumer) -> bool:
+        """Whether all of its parameters have values."""
+        errors = job.errors
+        results = job.results(self._settings.worker_id)
+        if results:
+            results[0] = self._faults.as_sent(results[0])
+        delivery, worker_id = job.delivery, self._settings.worker_id
+        if not errors:
+            consumer.settle(delivery, Outcome(results=tuple(results)))
+            return True
+        most = self._settings.delivery.max_attempts
+        chunk = delivery.chunk
+        if chunk.retries + 1 < most:
+            log.warning("%s, retry %d of %d", _told(job, errors), chunk.retries + 1, most - 1)
+            again = retried(delivery, errors, worker_id=worker_id)
+            consumer.settle(delivery, Outcome(results=tuple(results), retry=again))
+        else:
+            log.error("%s for the last time", _told(job, errors))
+            letter = given_up(delivery, errors, worker_id=worker_id)
+            consumer.settle(delivery, Outcome(results=tuple(results), letter=letter))
+        return False
+
+    def _leave(self, consumer: Consumer, heartbeat_sender: HeartbeatSender) -> None:
+        """Gives back what is not begun, and what was in hand too if it takes too long to finish."""
+        consumer.resize(0)
+        if not self._settings.unsafe_ack_early:
+            consumer.hand_back(self._compute.give_back())
+        deadline = time.monotonic() + FINISH_SECONDS
+        while self._compute.in_flight and time.monotonic() < deadline:
+            self._settle(consumer, heartbeat_sender, wait_seconds=OUTCOME_SECONDS)
+        if self._compute.in_flight:
+            log.warning("giving the chunk in hand back: it would take too long to finish")
+            consumer.hand_back(self._compute.abandon())
 
     def _left_alone_for(self, idle_seconds: float) -> bool:
         """Whether it is time to leave."""
@@ -141,54 +239,13 @@ class Worker:
         log.info("no chunk for %.0f s, and nobody who started this worker: leaving", idle_seconds)
         return True
 
-    def _work(self, delivery: Delivery, consumer: Consumer, heartbeat_sender: HeartbeatSender) -> None:
-        chunk = delivery.chunk
-        heartbeat_sender.busy(chunk.chunk_id)
-        started_at = time.time()
-        started = time.perf_counter()
-        try:
-            self._faults.before_compute(chunk)
-            values = self._workload.compute(chunk, delivery.attempt)
-        # Whatever a workload raises is the chunk's failure and not the worker's, sys.exit() too.
-        except (Exception, SystemExit) as error:
-            self._failed(delivery, consumer, error)
-            heartbeat_sender.failed()
-        else:
-            result = wire.ChunkResult(
-                run_id=chunk.run_id,
-                chunk_id=chunk.chunk_id,
-                worker_id=self._settings.worker_id,
-                attempt=delivery.attempt,
-                redelivered=delivery.redelivered,
-                started_at=started_at,
-                finished_at=time.time(),
-                digest=wire.digest(values),
-                values=msgspec.Raw(self._faults.as_sent(chunk, values)),
-            )
-            consumer.complete(delivery, result)
-            heartbeat_sender.done()
-            # Not after a failure, which may come at once and would make every chunk look short.
-            self._adapt_prefetch(consumer, time.perf_counter() - started)
-
-    def _failed(self, delivery: Delivery, consumer: Consumer, error: BaseException) -> None:
-        chunk, most = delivery.chunk, self._settings.delivery.max_attempts
-        what = f"{type(error).__name__}: {error}"
-        if chunk.retries + 1 < most:
-            log.warning(
-                "chunk %d failed, retry %d of %d: %s", chunk.chunk_id, chunk.retries + 1, most - 1, what
-            )
-            consumer.retry(delivery, reason=what)
-        else:
-            log.error("chunk %d failed for the last time: %s", chunk.chunk_id, what)
-            consumer.dead_letter(delivery, reason=_traceback(error))
-
     def _adapt_prefetch(self, consumer: Consumer, seconds: float) -> None:
         mean = self._seconds_per_chunk
         mean = seconds if mean is None else mean + (seconds - mean) / 8
         self._seconds_per_chunk = mean
         wanted = max(1, min(PREFETCH_MOST, int(PREFETCH_SECONDS / max(mean, 1e-9))))
         # Only steps that matter: each resize is a word with the broker.
-        if (
+        if not self._is_slow and (
             wanted > 2 * self._prefetch
             or 2 * wanted < self._prefetch
             or (wanted == 1) != (self._prefetch == 1)
@@ -197,13 +254,10 @@ class Worker:
             consumer.resize(wanted)
 
 
-def _traceback(error: BaseException) -> str:
-    """The traceback from the workload's own frames on; ours say nothing to its author."""
-    frames = error.__traceback__
-    while (
-        frames is not None
-        and frames.tb_next is not None
-        and "ttg_worker" in frames.tb_frame.f_code.co_filename
-    ):
-        frames = frames.tb_next
-    return "".join(traceback.format_exception(type(error), error, frames)).strip()
+def _told(job: Job, errors: Sequence[ParameterError]) -> str:
+    chunk = job.delivery.chunk
+    first = errors[0]
+    failed = sum(len(error.offsets) for error in errors)
+    others = f" and {failed - 1:,} more" if failed > 1 else ""
+    index = chunk.start + first.offsets[0]
+    return f"chunk {chunk.chunk_id}: parameter {index}{others} failed: {first.summary[:500]}"

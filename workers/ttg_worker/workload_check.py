@@ -1,9 +1,10 @@
-"""``python -P -m ttg_worker.workload_check FUNCTION``: whether a worker could load this workload, and
-of which files it consists.
+"""``python -P -m ttg_worker.workload_check FUNCTION``: whether a compute process could load this workload,
+and of which files it consists.
 
 Exit code 0 with a JSON list of the files on stdout, relative to the folder of the first, which is
-FUNCTION's own; empty for a module by name. Or 2 with one line on stderr that says why not. A
-process of its own, since loading runs the user's code.
+FUNCTION's own: the modules of that folder that it imports, and what it reads there while it is loaded; empty
+for a module by name. Or 2 with one line on stderr that says why not. A process of its own, since loading
+runs the user's code.
 """
 
 from __future__ import annotations
@@ -11,33 +12,42 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from ttg_worker.errors import WorkloadError
-from ttg_worker.workload import load
+from ttg_worker.compute.functions import FunctionError, load
 from ttg_worker.workload_files import workload_files
 
 
 def main() -> int:
     reference = sys.argv[1]
-    answer = os.dup(1)
+    answer, complaint = os.dup(1), os.dup(2)
     # What the user's code prints while it is imported is not the answer.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     before = set(sys.modules)
+    opened: list[Path] = []
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(arguments[0], (str, os.PathLike)):
+            opened.append(Path(arguments[0]))
+
+    sys.addaudithook(watch)
     try:
-        load(reference, work_seconds=0.0, fault_rate=0.0, seed=0, chunk_function=False)
-    except WorkloadError as error:
-        print(error, file=sys.stderr)  # noqa: T201 (its one answer)
+        load(reference)
+    except FunctionError as error:
+        os.write(complaint, f"{error}\n".encode("utf-8", "backslashreplace"))
         return 2
+    read = list(opened)
     place = reference.rpartition(":")[0]
     files: list[Path] = []
     if place.endswith(".py"):
         loaded = [module for name, module in list(sys.modules.items()) if name not in before]
-        files = workload_files(Path(place), loaded)
+        files = workload_files(Path(place), loaded, read)
     os.write(answer, msgspec.json.encode([path.as_posix() for path in files]))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Threads that the import left behind must not keep it.
+    os._exit(main())

@@ -1,4 +1,5 @@
-"""Which files a workload consists of: its own, and the modules of its folder that it imports."""
+"""Which files a workload consists of: its own, the modules of its folder that it imports, and what it reads
+there while it is loaded."""
 
 from __future__ import annotations
 
@@ -17,11 +18,12 @@ _INSTALLED: Final = [
 _PACKAGES: Final = {"site-packages", "dist-packages"}
 
 
-def workload_files(file: Path, loaded: Iterable[ModuleType]) -> list[Path]:
+def workload_files(file: Path, loaded: Iterable[ModuleType], read: Iterable[Path] = ()) -> list[Path]:
     """Relative to the folder of ``file``, which comes first itself.
 
     ``loaded`` are the modules that were imported along with it. Those that any of them names in an
-    import which was not executed yet, within a function say, are found as well. What is installed
+    import which was not executed yet, within a function say, are found as well. ``read`` are files that
+    were opened meanwhile; what Python makes of modules for itself is left out. What is installed
     does not belong to it, even where a virtual environment lies in that folder.
     """
     folder = file.absolute().parent
@@ -29,6 +31,7 @@ def workload_files(file: Path, loaded: Iterable[ModuleType]) -> list[Path]:
     files = [getattr(module, "__file__", None) for module in loaded]
     found = {first}.union(*(_inside(Path(path), folder) for path in files if isinstance(path, str)))
     unread = set(found)
+    found |= {f for path in read for f in _inside(path, folder) if "__pycache__" not in f.parts}
     while unread:
         unread = {named for path in unread for named in _named(path, folder)} - found
         found |= unread

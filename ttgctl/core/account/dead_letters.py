@@ -18,7 +18,7 @@ BATCH: Final = 100
 class Entry:
     """``number`` counts a run's dead letters from 1, in the order of their recording.
 
-    ``has_result`` says that the letter's chunk has a result all the same.
+    ``has_result`` says that all the letter's parameters have values all the same.
     """
 
     number: int
@@ -73,7 +73,7 @@ def entries(ledger: Ledger) -> list[Entry]:
     found = []
     for number, (letter, state) in enumerate(ledger.dead_letters(), 1):
         chunk = letter.message.chunk
-        found.append(Entry(number, letter, state, chunk is not None and ledger.has_result(chunk.chunk_id)))
+        found.append(Entry(number, letter, state, chunk is not None and not ledger.gains_from(chunk)))
     return found
 
 
@@ -90,18 +90,20 @@ def want_back(ledger: Ledger, chosen: Sequence[Entry]) -> int:
 def settle_with_broker(broker: Broker, run_id: str, ledger: Ledger) -> int:
     """Does on the broker what the ledger says of dead letters; returns how many chunks are back.
 
-    Each chunk is put back once, however many letters it has. What a command that died in the
-    middle had done already may be done again: a chunk put back twice is a duplicate at worst.
+    Each chunk, or part of a chunk, is put back once, however many letters it has. What a command that died
+    in the middle had done already may be done again: a chunk put back twice is a duplicate at worst.
     """
     discard_dropped(broker, run_id, ledger)
     found = entries(ledger)
-    newest: dict[int | None, Entry] = {}
+    newest: dict[object, Entry] = {}
     superseded = []
     for entry in found:
         if entry.state == REPLAYING:
-            if entry.chunk_id in newest:
-                superseded.append(newest[entry.chunk_id])
-            newest[entry.chunk_id] = entry
+            chunk = entry.letter.message.chunk
+            part = None if chunk is None else (chunk.chunk_id, chunk.offsets)
+            if part in newest:
+                superseded.append(newest[part])
+            newest[part] = entry
     _in_batches(superseded, lambda entry: broker.discard(run_id, entry.letter), ledger)
     _in_batches(list(newest.values()), lambda entry: broker.replay(run_id, entry.letter), ledger)
     return len(newest)

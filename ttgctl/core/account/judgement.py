@@ -9,24 +9,28 @@ from functools import partial
 from statistics import quantiles
 from typing import Final
 
+from ttg_worker import wire
 from ttg_worker.brokers.base import DLQ, RESULTS, RETRY, TASKS, QueueCounts
-from ttg_worker.workload import synthetic_digest
+from ttg_worker.compute.synthetic import synthetic_value
+from ttgctl.core.account.failures import summaries
 from ttgctl.core.account.ledger import CONFLICT, DEAD, DROPPED, Ledger
 from ttgctl.domain.run import RunSpec
-from ttgctl.domain.verdict import ChunkAccount, FaultRecord, Recovery, Verdict
+from ttgctl.domain.verdict import ChunkAccount, FaultRecord, ParameterAccount, Recovery, Verdict
 
 CONTROL_LOST_NOTHING: Final = (
     "the negative control lost nothing: no worker died with chunks that it had acked"
 )
 
 
-def expected_digest(spec: RunSpec, chunk_id: int) -> str:
-    """The digest that a synthetic run's chunk must have."""
-    return synthetic_digest(spec.seed, spec.chunk_range(chunk_id))
+def expected_digest(spec: RunSpec, indices: Sequence[int]) -> str:
+    """The digest of the values that a synthetic run has for these parameters."""
+    values = b",".join([b"%d" % synthetic_value(spec.seed, index) for index in indices])
+    return wire.digest(b"[%b]" % values)
 
 
-def known_digests(spec: RunSpec) -> Callable[[int], str] | None:
-    """The digest that each chunk must have; None for a workload whose values nobody knows yet."""
+def known_digests(spec: RunSpec) -> Callable[[Sequence[int]], str] | None:
+    """The digest of the values of some parameters, by their indices; None for a workload whose values nobody
+    knows yet."""
     return partial(expected_digest, spec) if spec.synthetic else None
 
 
@@ -36,7 +40,7 @@ def expected_checksum(spec: RunSpec) -> str | None:
         return None
     total = hashlib.sha256()
     for chunk_id in range(spec.chunks_total):
-        total.update(expected_digest(spec, chunk_id).encode())
+        total.update(expected_digest(spec, spec.chunk_range(chunk_id)).encode())
     return total.hexdigest()
 
 
@@ -105,7 +109,12 @@ def judge(
         dead_lettered_chunks=tuple(sorted(ledger.dead)),
         conflicting_chunks=tuple(sorted({c for c, _, _ in conflicts if c is not None})),
         dead_letter_causes=dict(causes),
-        parameters=totals.parameters_ok,
+        parameters=ParameterAccount(
+            total=spec.parameters_total,
+            ok=totals.parameters_ok,
+            failed=totals.parameters_failed,
+            lost=ledger.parameters_missing(lost),
+        ),
         seconds=round(seconds, 3),
         parameters_per_second=round(totals.parameters_ok / seconds, 1) if seconds > 0 else 0.0,
         queues_after={
@@ -120,6 +129,7 @@ def judge(
         checksum_expected=expected,
         unmet=_unmet(spec, faults, lossless=lossless),
         notes=tuple(notes),
+        errors=summaries(ledger, spec) if totals.parameters_failed else (),
     )
 
 

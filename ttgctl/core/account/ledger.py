@@ -1,41 +1,36 @@
-"""The ledger: one entry a chunk. The first result wins, whatever comes later is kept as evidence.
+"""The ledger: what became of each chunk, and of each parameter of those that are not whole.
 
-An SQLite file, so that a million chunks need no memory and a killed command loses at most what
-the broker will tell again. Positions of the broker's records make reading idempotent: what was
-recorded is skipped, so a command that resumes a run never takes an old result for a duplicate.
+The first value of a parameter wins, whatever comes later is kept as evidence: equal it is a duplicate, else a
+conflict; being given up gives way to a value. An SQLite file, so that a million chunks need no memory and a
+killed command loses at most what the broker will tell again. Positions of the broker's records make reading
+idempotent: what was recorded is skipped, so a command that resumes a run never takes an old result for a
+duplicate.
 """
 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import NamedTuple
+
+import msgspec
 
 from ttg_worker import wire
 from ttg_worker.brokers.attempts import unreadable
 from ttg_worker.brokers.base import Recorded, Unreadable
 from ttg_worker.wire import Chunk, ChunkResult, DeadLetter
+from ttgctl.core.account.ledger_file import (
+    open_ledger_file,
+    packed_offsets,
+    packed_seconds,
+    unpacked_offsets,
+    unpacked_seconds,
+)
+from ttgctl.core.account.partial_chunk import PartialChunk
 from ttgctl.domain.run import RunSpec
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS results (
-  chunk_id INTEGER PRIMARY KEY, position INTEGER NOT NULL, digest TEXT NOT NULL, vals BLOB NOT NULL,
-  worker_id TEXT NOT NULL, attempt INTEGER NOT NULL, redelivered INTEGER NOT NULL,
-  started_at REAL NOT NULL, finished_at REAL NOT NULL
-);
-CREATE TABLE IF NOT EXISTS extras (
-  position INTEGER PRIMARY KEY, kind TEXT NOT NULL, chunk_id INTEGER, worker_id TEXT, detail TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS dead_letters (
-  position INTEGER PRIMARY KEY, chunk_id INTEGER, cause TEXT NOT NULL, retries INTEGER NOT NULL,
-  letter BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'dead'
-);
-CREATE INDEX IF NOT EXISTS dead_letters_by_chunk ON dead_letters (chunk_id);
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-"""
 DUPLICATE, CONFLICT, UNEXPECTED = "duplicate", "conflict", "unexpected"
 # What became of a dead letter. It is REPLAYING from the wish to put it back until the broker has it:
 # a command that dies between the two leaves a chunk that is outstanding, and not one given up.
@@ -44,10 +39,13 @@ DEAD, REPLAYING, REPLAYED, DROPPED = "dead", "replaying", "replayed", "dropped"
 
 @dataclass
 class Totals:
-    """Running counts, kept so that a view costs no query; parameters count those of ``ok`` chunks."""
+    """Running counts, kept so that a view costs no query. ``ok`` are whole chunks, ``messages`` all that
+    came as results."""
 
     ok: int = 0
     parameters_ok: int = 0
+    parameters_failed: int = 0
+    messages: int = 0
     duplicated: int = 0
     conflicting: int = 0
     unexpected: int = 0
@@ -55,33 +53,52 @@ class Totals:
     retried: int = 0
     open_dead_letters: int = 0
 
-    @property
-    def messages(self) -> int:
-        """All that came as results."""
-        return self.ok + self.duplicated + self.conflicting + self.unexpected
+
+class _Conflict(Exception):
+    """A result that can't be one of its chunk; says why."""
+
+
+class ChunkValues(NamedTuple):
+    """The values of one chunk: all of them as one JSON array, or those of some ``offsets``, or None.
+
+    ``seconds`` has how long each took, 0 where that was too short to tell; ``attempts`` how often they were
+    tried, the last time included.
+    """
+
+    chunk_id: int
+    values: bytes | None
+    offsets: Sequence[int] = ()
+    seconds: Sequence[float] = ()
+    attempts: Sequence[int] = ()
 
 
 class Ledger:
-    """Entries of one run. ``expected_digest`` gives a chunk's known digest, where one is known.
+    """Entries of one run. ``expected_digest`` gives the digest of the values of some parameters, by their
+    indices, where it is known.
 
     Records are buffered until :meth:`commit`; totals count them at once. ``dead`` has the ids
-    of chunks that are given up and have no result.
+    of chunks of which each parameter has a value or is given up, and at least one is given up.
     """
 
     def __init__(
-        self, path: Path | str, spec: RunSpec, *, expected_digest: Callable[[int], str] | None = None
+        self,
+        path: Path | str,
+        spec: RunSpec,
+        *,
+        expected_digest: Callable[[Sequence[int]], str] | None = None,
     ) -> None:
         self._spec = spec
         self._expected_digest = expected_digest
-        self._db = sqlite3.connect(path, timeout=30)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(_SCHEMA)
+        self._db = open_ledger_file(path)
+        self._partial: dict[int, PartialChunk] = {}
+        # By chunk, the most that one of its results tells of, and the sum of its letters'.
+        self._retries: dict[int, tuple[int, int]] = {}
         self._seen = bytearray(spec.chunks_total)
         self._new: list[tuple[object, ...]] = []
         # Asked for at every result, so here as well as in the file; only news are written.
         self._facts: dict[str, float] = {}
         self._new_facts: dict[str, float] = {}
+        self._first = ""
         self.totals = Totals()
         self.dead: set[int] = set()
         self.results_position = -1
@@ -94,12 +111,25 @@ class Ledger:
             "SELECT chunk_id, attempt, redelivered FROM results"
         ):
             self._count(chunk_id, attempt, redelivered)
+        for chunk_id, offsets, attempt, redelivered in self._db.execute(
+            "SELECT chunk_id, offsets, attempt, redelivered FROM parts"
+        ):
+            partial = self._partial_of(chunk_id)
+            each = unpacked_offsets(offsets, size=partial.size)
+            self._count_part(chunk_id, each, attempt, redelivered)
         for kind, count in self._db.execute("SELECT kind, count(*) FROM extras GROUP BY kind"):
             self._count_extra(kind, count)
-        for chunk_id, state, retries in self._db.execute("SELECT chunk_id, state, retries FROM dead_letters"):
-            self._count_dead(chunk_id, state, retries)
-        self.results_position = self._greatest("results", "extras")
+        for chunk_id, state, retries, offsets in self._db.execute(
+            "SELECT chunk_id, state, retries, offsets FROM dead_letters"
+        ):
+            self._count_dead(chunk_id, state, retries, offsets)
+        self.totals.messages = self._count_messages()
+        self.results_position = self._greatest("results", "parts", "extras")
         self.dead_letters_position = self._greatest("dead_letters")
+
+    def _count_messages(self) -> int:
+        kept = "(SELECT count(*) FROM results) + (SELECT count(*) FROM parts) + (SELECT count(*) FROM extras)"
+        return int(self._db.execute(f"SELECT {kept}").fetchone()[0] + self._facts.get("merged", 0))
 
     def _greatest(self, *tables: str) -> int:
         found = [self._db.execute(f"SELECT max(position) FROM {table}").fetchone()[0] for table in tables]  # noqa: S608
@@ -112,7 +142,7 @@ class Ledger:
         totals.ok += 1
         totals.parameters_ok += len(self._spec.chunk_range(chunk_id))
         totals.redelivered += redelivered > 0
-        totals.retried += attempt - redelivered - 1
+        self._count_retries(chunk_id, results=attempt - redelivered - 1)
 
     def _count_extra(self, kind: str, count: int) -> None:
         totals = self.totals
@@ -120,19 +150,63 @@ class Ledger:
         totals.conflicting += count * (kind == CONFLICT)
         totals.unexpected += count * (kind == UNEXPECTED)
 
-    def _count_dead(self, chunk_id: int | None, state: str, retries: int) -> None:
+    def _partial_of(self, chunk_id: int) -> PartialChunk:
+        partial = self._partial.get(chunk_id)
+        if partial is None:
+            partial = self._partial[chunk_id] = PartialChunk(len(self._spec.chunk_range(chunk_id)))
+        return partial
+
+    def _count_part(self, chunk_id: int, offsets: Sequence[int], attempt: int, redelivered: int) -> None:
+        totals, partial = self.totals, self._partial_of(chunk_id)
+        failed = partial.failed
+        partial.have(offsets)
+        partial.redelivered = max(partial.redelivered, redelivered)
+        self._count_retries(chunk_id, results=attempt - redelivered - 1)
+        totals.parameters_ok += len(offsets)
+        totals.parameters_failed += partial.failed - failed
+
+    def _count_retries(self, chunk_id: int, *, results: int = 0, letter: int = 0) -> None:
+        """A result came after so many retries of its chunk, or a letter did; a chunk that was put back
+        begins anew."""
+        if results <= 0 and letter <= 0:
+            return
+        by_results, by_letters = self._retries.get(chunk_id, (0, 0))
+        now = (max(by_results, results), by_letters + letter)
+        self._retries[chunk_id] = now
+        self.totals.retried += max(now) - max(by_results, by_letters)
+
+    def _count_dead(self, chunk_id: int | None, state: str, retries: int, offsets: bytes | None) -> None:
         self.totals.open_dead_letters += state == DEAD
-        self.totals.retried += retries
+        if chunk_id is None:
+            return
+        self._count_retries(chunk_id, letter=retries)
+        if self.has_result(chunk_id):
+            return
+        partial = self._partial_of(chunk_id)
         # A replayed one is on its way again; a dropped one stays given up.
-        if chunk_id is not None and state in (DEAD, DROPPED) and not self.has_result(chunk_id):
+        if state in (DEAD, DROPPED):
+            failed = partial.failed
+            partial.give_up(unpacked_offsets(offsets, size=partial.size))
+            self.totals.parameters_failed += partial.failed - failed
+            self._look_if_accounted(chunk_id, partial)
+
+    def _look_if_accounted(self, chunk_id: int, partial: PartialChunk) -> None:
+        if partial.accounted and not partial.whole:
             self.dead.add(chunk_id)
 
     def has_result(self, chunk_id: int) -> bool:
         return 0 <= chunk_id < len(self._seen) and bool(self._seen[chunk_id])
 
+    def gains_from(self, chunk: Chunk) -> bool:
+        """Whether computing this chunk, or part of a chunk, can give a value that there is not."""
+        if self.has_result(chunk.chunk_id):
+            return False
+        partial = self._partial.get(chunk.chunk_id)
+        return partial is None or partial.gains_from(chunk.offsets or range(partial.size))
+
     @property
     def accounted(self) -> int:
-        """Distinct chunks with a result or given up."""
+        """Distinct chunks of which each parameter has a value or is given up."""
         return self.totals.ok + len(self.dead)
 
     def record_result(self, recorded: Recorded[ChunkResult | Unreadable]) -> ChunkResult | None:
@@ -150,43 +224,164 @@ class Ledger:
                 position, UNEXPECTED, chunk_id, result.worker_id, f"no chunk of run {self._spec.run_id}"
             )
             return None
-        values = bytes(result.values)
-        actual = wire.digest(values)
+        try:
+            self._check(result)
+            if self._seen[chunk_id]:
+                self._compare(result, self._whole_values(chunk_id))
+            elif result.offsets or chunk_id in self._partial:
+                return result if self._record_part(position, result) else None
+            else:
+                self._record_whole(position, result)
+                return result
+        except _Conflict as conflict:
+            self._extra(position, CONFLICT, chunk_id, result.worker_id, str(conflict))
+            return None
+        self._extra(position, DUPLICATE, chunk_id, result.worker_id, f"the first came from {self._first}")
+        return None
+
+    def _check(self, result: ChunkResult) -> None:
+        """Whether the result agrees with itself, and with what the workload gives where that is known."""
+        indices: Sequence[int] = self._spec.chunk_range(result.chunk_id)
+        try:
+            wire.check_offsets(result.offsets, len(indices))
+        except ValueError as error:
+            raise _Conflict(str(error)) from None
+        if result.offsets:
+            indices = [indices[offset] for offset in result.offsets]
+        actual = wire.digest(bytes(result.values))
         if actual != result.digest:
-            self._extra(
-                position, CONFLICT, chunk_id, result.worker_id, "values differ from their own checksum"
-            )
-            return None
-        if self._expected_digest is not None and actual != self._expected_digest(chunk_id):
-            self._extra(
-                position, CONFLICT, chunk_id, result.worker_id, "values differ from what the workload gives"
-            )
-            return None
-        if self._seen[chunk_id]:
-            self._later(position, result)
-            return None
+            raise _Conflict("values differ from their own checksum")
+        if self._expected_digest is not None:
+            if actual != self._expected_digest(indices):
+                raise _Conflict("values differ from what the workload gives")
+        elif (count := _count_values(result.values)) != len(indices):
+            raise _Conflict(f"it has {count:,} values for {len(indices):,} parameters")
+        if result.seconds and len(result.seconds) != len(indices):
+            raise _Conflict(f"it has {len(result.seconds):,} durations for {len(indices):,} parameters")
+
+    def _record_whole(self, position: int, result: ChunkResult) -> None:
         self._new.append(
             (
-                chunk_id,
+                result.chunk_id,
                 position,
                 result.digest,
-                values,
+                bytes(result.values),
                 result.worker_id,
                 result.attempt,
                 result.redelivered,
                 result.started_at,
                 result.finished_at,
+                packed_seconds(result.seconds),
             )
         )
-        self._count(chunk_id, result.attempt, result.redelivered)
-        return result
+        self.totals.messages += 1
+        self._count(result.chunk_id, result.attempt, result.redelivered)
 
-    def _later(self, position: int, result: ChunkResult) -> None:
+    def _record_part(self, position: int, result: ChunkResult) -> bool:
+        """Whether it had any value that was not there."""
+        chunk_id, partial = result.chunk_id, self._partial_of(result.chunk_id)
+        offsets = result.offsets or range(partial.size)
+        new = partial.new(offsets)
+        if len(new) < len(offsets):
+            self._compare(result, self._part_values(chunk_id))
+        if not new:
+            self._extra(position, DUPLICATE, chunk_id, result.worker_id, f"the first came from {self._first}")
+            return False
+        values = dict(zip(offsets, msgspec.json.decode(result.values, type=list[msgspec.Raw]), strict=True))
+        seconds = dict(zip(offsets, result.seconds or [0.0] * len(offsets), strict=True))
+        self._db.execute(
+            "INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                position,
+                chunk_id,
+                packed_offsets(new),
+                msgspec.json.encode([values[offset] for offset in new]),
+                result.worker_id,
+                result.attempt,
+                result.redelivered,
+                result.started_at,
+                result.finished_at,
+                packed_seconds([seconds[offset] for offset in new] if result.seconds else ()),
+            ),
+        )
+        self.totals.messages += 1
+        self.dead.discard(chunk_id)
+        self._count_part(chunk_id, new, result.attempt, result.redelivered)
+        if partial.whole:
+            self._merge(chunk_id, partial)
+        else:
+            self._look_if_accounted(chunk_id, partial)
+        return True
+
+    def _merge(self, chunk_id: int, partial: PartialChunk) -> None:
+        """All parts of a chunk are there: from now on it is one that is whole."""
+        rows = self._db.execute(
+            "SELECT max(position), max(attempt), max(redelivered), min(started_at), max(finished_at),"
+            " count(*) FROM parts WHERE chunk_id = ?",
+            (chunk_id,),
+        )
+        position, attempt, redelivered, started_at, finished_at, count = rows.fetchone()
+        (worker_id,) = self._db.execute(
+            "SELECT worker_id FROM parts WHERE position = ?", (position,)
+        ).fetchone()
+        values, seconds = self._part_values(chunk_id), self._part_seconds(chunk_id)
+        whole = b"[%b]" % b",".join([bytes(values[offset]) for offset in range(partial.size)])
+        self._new.append(
+            (
+                chunk_id,
+                position,
+                wire.digest(whole),
+                whole,
+                worker_id,
+                attempt,
+                redelivered,
+                started_at,
+                finished_at,
+                packed_seconds([seconds[o] for o in range(partial.size)] if any(seconds.values()) else ()),
+            )
+        )
+        # In one transaction: the parts go when the row of all of them comes.
         self._flush()
-        row = self._db.execute("SELECT digest, worker_id FROM results WHERE chunk_id = ?", (result.chunk_id,))
-        first_digest, first_worker = row.fetchone()
-        kind = DUPLICATE if first_digest == result.digest else CONFLICT
-        self._extra(position, kind, result.chunk_id, result.worker_id, f"the first came from {first_worker}")
+        self._db.execute("DELETE FROM parts WHERE chunk_id = ?", (chunk_id,))
+        self._set_fact("merged", self._facts.get("merged", 0) + count - 1)
+        del self._partial[chunk_id]
+        self._seen[chunk_id] = 1
+        self.totals.ok += 1
+        self.totals.redelivered += partial.redelivered > 0
+
+    def _whole_values(self, chunk_id: int) -> dict[int, msgspec.Raw]:
+        self._flush()
+        row = self._db.execute("SELECT vals, worker_id FROM results WHERE chunk_id = ?", (chunk_id,))
+        values, self._first = row.fetchone()
+        return dict(enumerate(msgspec.json.decode(values, type=list[msgspec.Raw])))
+
+    def _part_values(self, chunk_id: int) -> dict[int, msgspec.Raw]:
+        found: dict[int, msgspec.Raw] = {}
+        for offsets, values, worker_id in self._db.execute(
+            "SELECT offsets, vals, worker_id FROM parts WHERE chunk_id = ? ORDER BY position", (chunk_id,)
+        ):
+            self._first = worker_id
+            decoded = msgspec.json.decode(values, type=list[msgspec.Raw])
+            found.update(zip(unpacked_offsets(offsets, size=len(decoded)), decoded, strict=True))
+        return found
+
+    def _part_seconds(self, chunk_id: int) -> dict[int, float]:
+        found: dict[int, float] = {}
+        size = len(self._spec.chunk_range(chunk_id))
+        for offsets, seconds in self._db.execute(
+            "SELECT offsets, seconds FROM parts WHERE chunk_id = ?", (chunk_id,)
+        ):
+            each = unpacked_offsets(offsets, size=size)
+            found.update(zip(each, unpacked_seconds(seconds, size=len(each)), strict=True))
+        return found
+
+    def _compare(self, result: ChunkResult, known: dict[int, msgspec.Raw]) -> None:
+        """Whether what is known of the result's parameters already is equal to it."""
+        values = msgspec.json.decode(result.values, type=list[msgspec.Raw])
+        for offset, value in zip(result.offsets or range(len(values)), values, strict=True):
+            if offset in known and bytes(known[offset]) != bytes(value):
+                index = self._spec.chunk_range(result.chunk_id)[offset]
+                raise _Conflict(f"the value of parameter {index} differs from the one of {self._first}")
 
     def _extra(
         self, position: int, kind: str, chunk_id: int | None, worker_id: str | None, detail: str
@@ -194,6 +389,7 @@ class Ledger:
         self._db.execute(
             "INSERT INTO extras VALUES (?, ?, ?, ?, ?)", (position, kind, chunk_id, worker_id, detail)
         )
+        self.totals.messages += 1
         self._count_extra(kind, 1)
 
     def record_dead_letter(self, recorded: Recorded[DeadLetter | Unreadable]) -> DeadLetter | None:
@@ -209,11 +405,13 @@ class Ledger:
             letter = unreadable(letter, run_id=self._spec.run_id)
         chunk = letter.chunk if self._is_ours(letter.chunk) else None
         chunk_id, retries = (chunk.chunk_id, chunk.retries) if chunk is not None else (None, 0)
+        offsets = packed_offsets(chunk.offsets) if chunk is not None else None
         self._db.execute(
-            "INSERT INTO dead_letters (position, chunk_id, cause, retries, letter) VALUES (?, ?, ?, ?, ?)",
-            (position, chunk_id, letter.cause, retries, wire.encode(letter)),
+            "INSERT INTO dead_letters (position, chunk_id, cause, retries, letter, offsets)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (position, chunk_id, letter.cause, retries, wire.encode(letter), offsets),
         )
-        self._count_dead(chunk_id, DEAD, retries)
+        self._count_dead(chunk_id, DEAD, retries, offsets)
         return letter
 
     def _is_ours(self, chunk: Chunk | None) -> bool:
@@ -229,6 +427,7 @@ class Ledger:
         self.commit()
         self.totals = Totals()
         self.dead = set()
+        self._partial, self._retries = {}, {}
         self._seen = bytearray(self._spec.chunks_total)
         self._load()
 
@@ -276,7 +475,7 @@ class Ledger:
             self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", self._new_facts.items())
             self._new_facts.clear()
         if self._new:
-            self._db.executemany("INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._new)
+            self._db.executemany("INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._new)
             self._new.clear()
 
     def commit(self) -> None:
@@ -296,7 +495,10 @@ class Ledger:
         if known is not None:
             return known
         self._flush()
-        row = self._db.execute("SELECT max(finished_at) FROM results").fetchone()
+        row = self._db.execute(
+            "SELECT max(at) FROM (SELECT max(finished_at) AS at FROM results"
+            " UNION ALL SELECT max(finished_at) FROM parts)"
+        ).fetchone()
         return None if row[0] is None else float(row[0])
 
     def extras(self, kind: str) -> list[tuple[int | None, str | None, str]]:
@@ -318,16 +520,50 @@ class Ledger:
             total.update(digest.encode())
         return total.hexdigest()
 
-    def values(self) -> Iterator[tuple[int, bytes | None]]:
-        """``(chunk_id, JSON array of values)`` of every chunk in order; None where there is no result."""
+    def parameters_missing(self, chunk_ids: Iterable[int]) -> int:
+        """How many parameters of these chunks have neither a value nor are given up."""
+        missing = 0
+        for chunk_id in chunk_ids:
+            partial = self._partial.get(chunk_id)
+            size = len(self._spec.chunk_range(chunk_id))
+            missing += size if partial is None else size - partial.ok - partial.failed
+        return missing
+
+    def failed_offsets(self, chunk_id: int) -> Sequence[int]:
+        """The parameters of a chunk that are given up and have no value, by offset."""
+        partial = self._partial.get(chunk_id)
+        return () if partial is None else partial.failed_offsets
+
+    def chunks(self) -> Iterator[ChunkValues]:
+        """What there is of every chunk, in order."""
         self._flush()
-        rows = self._db.execute("SELECT chunk_id, vals FROM results ORDER BY chunk_id")
+        rows = self._db.execute(
+            "SELECT chunk_id, vals, attempt - redelivered, seconds FROM results ORDER BY 1"
+        )
         expected = 0
-        for chunk_id, values in rows:
-            yield from ((missing, None) for missing in range(expected, chunk_id))
-            yield chunk_id, values
+        for chunk_id, values, attempts, seconds in rows:
+            yield from map(self._partial_values, range(expected, chunk_id))
+            size = len(self._spec.chunk_range(chunk_id))
+            each = unpacked_seconds(seconds, size=size)
+            yield ChunkValues(chunk_id, values, range(size), each, [attempts] * size)
             expected = chunk_id + 1
-        yield from ((missing, None) for missing in range(expected, len(self._seen)))
+        yield from map(self._partial_values, range(expected, len(self._seen)))
+
+    def _partial_values(self, chunk_id: int) -> ChunkValues:
+        partial = self._partial.get(chunk_id)
+        if partial is None or not partial.ok:
+            return ChunkValues(chunk_id, None)
+        values, seconds = self._part_values(chunk_id), self._part_seconds(chunk_id)
+        attempts: dict[int, int] = {}
+        for packed, attempt in self._db.execute(
+            "SELECT offsets, attempt - redelivered FROM parts WHERE chunk_id = ?", (chunk_id,)
+        ):
+            attempts.update(dict.fromkeys(unpacked_offsets(packed, size=partial.size), attempt))
+        offsets = sorted(values)
+        array = b"[%b]" % b",".join([bytes(values[offset]) for offset in offsets])
+        return ChunkValues(
+            chunk_id, array, offsets, [seconds[o] for o in offsets], [attempts[o] for o in offsets]
+        )
 
     def chunks_by_worker(self) -> dict[str, int]:
         """Accepted results by the worker that gave them, most first."""
@@ -340,3 +576,10 @@ class Ledger:
     def close(self) -> None:
         self.commit()
         self._db.close()
+
+
+def _count_values(values: msgspec.Raw) -> int:
+    try:
+        return len(msgspec.json.decode(values, type=list[msgspec.Raw]))
+    except msgspec.ValidationError:
+        raise _Conflict("its values are no list") from None

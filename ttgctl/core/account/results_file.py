@@ -9,14 +9,19 @@ are that, and JSON text when they are mixed.
 
 JSON lines: ``{"parameter": …, "value": …}`` a line.
 
-A parameter without a result (its chunk was given up or lost) has its row all the same: with empty
-value cells, in JSON lines without ``value``.
+A parameter without a value (it failed, is lost or not computed yet) has its row all the same: with empty
+value cells, in JSON lines without ``value``. Where there is such a row, each row has two more columns:
+``error``, in one line, and ``attempts``.
+
+NaN and infinity are ``nan``, ``inf`` and ``-inf`` in CSV, numbers in Parquet, and in JSON the texts
+``"NaN"``, ``"Infinity"`` and ``"-Infinity"``.
 """
 
 from __future__ import annotations
 
 import csv
 import importlib.util
+import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -24,8 +29,10 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from ttgctl.core.account.ledger import Ledger
+from ttgctl.core.account.failures import failures
+from ttgctl.core.account.ledger import ChunkValues, Ledger
 from ttgctl.core.account.out_file import OutFileError, check_writable, whole_file
+from ttgctl.core.account.stored_values import decode_values, json_value
 from ttgctl.core.inputs.parameters import ParameterSource
 from ttgctl.domain.run import RunSpec
 
@@ -36,13 +43,19 @@ class _Missing:
 
 
 MISSING: Final = _Missing()
+# Why there is neither a value nor an error of the function's own.
+NO_VALUE: Final = "no value (lost, or not computed yet)"
 
 
 class Row(NamedTuple):
-    """A parameter and its value, as decoded from JSON, or :data:`MISSING`."""
+    """A parameter and its value, or :data:`MISSING` and why; ``seconds`` is 0 where it was too short to
+    tell."""
 
     parameter: Any
     value: Any = MISSING
+    error: str | None = None
+    attempts: int | None = None
+    seconds: float = 0.0
 
 
 # Called once or twice: columns can only be known when all rows were seen. Gives the same each time.
@@ -130,18 +143,24 @@ class _Table:
 
     def __init__(self, rows: Iterable[Row]) -> None:
         parameters, values = _Half("parameter"), _Half("value")
+        self._has_errors = False
         for row in rows:
             parameters.look_at(row.parameter)
             values.look_at(row.value)
+            self._has_errors = self._has_errors or row.error is not None
         self._parameters = parameters.columns()
         self._values = values.columns(taken=[column.name for column in self._parameters])
         self.columns = self._parameters + self._values
+        if self._has_errors:
+            taken = [column.name for column in self.columns]
+            for name, kind in (("error", "text"), ("attempts", "int")):
+                self.columns.append(_Column(_free(name, taken), None, {kind}))
 
     def cells(self, row: Row) -> list[Any]:
         """None where there is nothing."""
-        return [_cell(row.parameter, column) for column in self._parameters] + [
-            _cell(row.value, column) for column in self._values
-        ]
+        cells = [_cell(row.parameter, column) for column in self._parameters]
+        cells += [_cell(row.value, column) for column in self._values]
+        return [*cells, row.error, row.attempts] if self._has_errors else cells
 
 
 def _cell(item: Any, column: _Column) -> Any:
@@ -171,7 +190,7 @@ def _kind(cell: Any) -> str:
 
 
 def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+    return msgspec.json.encode(json_value(value)).decode()
 
 
 def _write_csv(path: Path, rows: Rows) -> None:
@@ -192,6 +211,8 @@ def _write_csv(path: Path, rows: Rows) -> None:
 def _csv_cell(cell: Any) -> str:
     if cell is None:
         return ""
+    if isinstance(cell, float) and not math.isfinite(cell):
+        return repr(cell)
     return cell if isinstance(cell, str) else _json(cell)
 
 
@@ -199,9 +220,11 @@ def _write_json_lines(path: Path, rows: Rows) -> None:
     encode = msgspec.json.Encoder().encode
     with path.open("wb") as file:
         for row in rows():
-            line = {"parameter": row.parameter}
+            line = {"parameter": json_value(row.parameter)}
             if row.value is not MISSING:
-                line["value"] = row.value
+                line["value"] = json_value(row.value)
+            if row.error is not None:
+                line |= {"error": row.error, "attempts": row.attempts}
             file.write(encode(line) + b"\n")
 
 
@@ -264,9 +287,25 @@ _WRITERS: Final[dict[str, Callable[[Path, Rows], None]]] = {
 
 
 def rows(spec: RunSpec, ledger: Ledger, source: ParameterSource) -> Iterator[Row]:
-    """One row a parameter, in order; those of chunks without a result have no value."""
-    for chunk_id, values in ledger.values():
-        parameters = source.values(spec.chunk_range(chunk_id))
-        decoded = [MISSING] * len(parameters) if values is None else msgspec.json.decode(values)
-        for parameter, value in zip(parameters, decoded, strict=True):
-            yield Row(parameter, value)
+    """One row a parameter, in order."""
+    errors = {
+        index: (failure.error.summary, failure.attempts)
+        for failure in failures(ledger, spec)
+        for index in failure.indices
+    }
+    for chunk in ledger.chunks():
+        indices = spec.chunk_range(chunk.chunk_id)
+        values = dict(zip(chunk.offsets, _told(chunk), strict=True))
+        for offset, (index, parameter) in enumerate(zip(indices, source.values(indices), strict=True)):
+            found = values.get(offset)
+            if found is not None:
+                yield Row(parameter, *found)
+            else:
+                error, attempts = errors.get(index, (NO_VALUE, None))
+                yield Row(parameter, MISSING, error, attempts)
+
+
+def _told(chunk: ChunkValues) -> Iterator[tuple[Any, None, int, float]]:
+    decoded = [] if chunk.values is None else decode_values(chunk.values)
+    for value, attempts, seconds in zip(decoded, chunk.attempts, chunk.seconds, strict=True):
+        yield value, None, attempts, seconds

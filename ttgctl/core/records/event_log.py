@@ -66,9 +66,24 @@ def decode_event(line: bytes) -> RunEvent:
         name = _header_decoder.decode(line).type
         if name not in _decoders:
             raise UnknownEvent(f"an event of unknown type {name!r}")
-        event: RunEvent = _decoders[name].decode(line)
+        event: RunEvent = _decode(name, line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadEvent(f"not an event: {error}") from error
+    return event
+
+
+def _decode(name: str, line: bytes) -> RunEvent:
+    try:
+        event: RunEvent = _decoders[name].decode(line)
+    except msgspec.ValidationError:
+        document = msgspec.json.decode(line)
+        verdict = document.get("verdict") if isinstance(document, dict) else None
+        if not isinstance(verdict, dict) or not isinstance(verdict.get("parameters"), int):
+            raise
+        # Schema 1 had the number of parameters with values alone.
+        ok = verdict["parameters"]
+        verdict["parameters"] = {"total": ok, "ok": ok, "failed": 0, "lost": 0}
+        event = _decoders[name].decode(msgspec.json.encode(document | {"verdict": verdict | {"schema": 1}}))
     return event
 
 

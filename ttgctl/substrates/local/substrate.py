@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
@@ -148,15 +147,12 @@ class LocalSubstrate:
             input_folder=str(folder.input),
             idle_exit_seconds=spec.idle_exit_seconds,
         )
-        # A file's own folder is all that it gets here too, so that it works everywhere or nowhere.
-        path = [str(Path.cwd())] if spec.workload_file is None else []
-        path += filter(None, [os.environ.get("PYTHONPATH")])
-        python = {"PYTHONPATH": ":".join(path), "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
         return processes.spawn(
-            [sys.executable, "-m", "ttg_worker"],
+            # Neither what lies in the working folder nor what is buffered is the worker's.
+            [sys.executable, "-P", "-u", "-m", "ttg_worker"],
             name=worker_id,
             run_folder=folder.path,
-            environment={**settings.to_environment(), **python},
+            environment=settings.to_environment(),
             log=self._log(folder, worker_id),
         )
 

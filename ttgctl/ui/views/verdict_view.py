@@ -27,6 +27,7 @@ _FIRST_KEYS: Final = (
     "parameters_per_second",
     "queues_after",
     "faults",
+    "schema",
 )
 _FIRST_FAULT_KEYS: Final = (
     "kind",
@@ -48,6 +49,7 @@ _ACCOUNT: Final = (
     ("retried", "retried"),
     ("dead_lettered", "dead-lettered"),
 )
+_ERRORS_SHOWN: Final = 3
 _BAD: Final = ("lost", "conflicting", "unexpected", "dead_lettered")
 
 
@@ -87,7 +89,7 @@ class VerdictView:
             [
                 f"run {verdict.run_id}",
                 f"{verdict.backend} on {verdict.substrate}",
-                f"{verdict.parameters:,} parameters in {formats.duration(verdict.seconds)}",
+                f"{_parameters(verdict)} in {formats.duration(verdict.seconds)}",
                 formats.rate(verdict.parameters_per_second, of="parameters"),
                 _checksum(verdict),
             ]
@@ -98,6 +100,9 @@ class VerdictView:
             causes = [f"{cause} {number:,}" for cause, number in verdict.dead_letter_causes.items()]
             yield Text()
             yield Flow([f"dead letters by cause: {causes[0]}", *causes[1:]])
+        if verdict.errors:
+            yield Text()
+            yield from _errors(verdict)
         if verdict.faults:
             yield Text()
             yield Text("faults", style="bold")
@@ -153,6 +158,35 @@ class VerdictView:
             Column(title="", drop=1),
         )
         return FittedTable(columns, rows)
+
+
+def _parameters(verdict: Verdict) -> str:
+    account = verdict.parameters
+    if account.ok == account.total:
+        return f"{account.ok:,} parameters"
+    rest = [(account.failed, "failed"), (account.lost, "lost")]
+    words = [f"{number:,} {word}" for number, word in rest if number]
+    return ", ".join([f"{account.ok:,} of {account.total:,} parameters", *words])
+
+
+def _errors(verdict: Verdict) -> RenderResult:
+    """Why parameters failed, and what to do about it."""
+    yield Text("failed parameters", style="bold")
+    for summary in verdict.errors[:_ERRORS_SHOWN]:
+        first = ", ".join(map(str, summary.parameters))
+        more = ", …" if summary.count > len(summary.parameters) else ""
+        yield Flow([f"{summary.count:,} x {formats.one_line(summary.error)}", f"parameters {first}{more}"])
+    others = verdict.errors[_ERRORS_SHOWN:]
+    if others:
+        yield Text(f"and {len(others)} other errors")
+    run_id = verdict.run_id
+    yield Flow(
+        [
+            f"look: ttgctl dlq list {run_id}",
+            f"ttgctl results {run_id} --failed",
+            f"again: ttgctl dlq replay {run_id} --workload fixed.py:f",
+        ]
+    )
 
 
 def _checksum(verdict: Verdict) -> Text:

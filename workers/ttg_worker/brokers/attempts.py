@@ -1,31 +1,57 @@
-"""A chunk after an attempt that failed: what it takes along to the next one, or into the DLQ."""
+"""A chunk after an attempt: what of it goes to the next one, or into the DLQ, and what it takes along."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from ttg_worker import wire
 from ttg_worker.brokers.base import Delivery, Recorded, Unreadable
 from ttg_worker.errors import BrokerError, Undeliverable
-from ttg_worker.wire import Cause, Chunk, DeadLetter, Failure
+from ttg_worker.wire import Cause, Chunk, DeadLetter, Failure, ParameterError
+
+# So many different errors are told of one chunk, in so many bytes altogether; then their kinds are.
+ERRORS_MOST: Final = 4096
+ERROR_TEXTS_BYTES: Final = 1024 * 1024
+REASON_BYTES: Final = 4096
 
 
-def retried(delivery: Delivery, *, worker_id: str, reason: str) -> Chunk:
-    """The chunk after a failed attempt, which counts, and whose ``reason`` joins its history."""
-    chunk = delivery.chunk
-    failure = Failure(delivery.attempt, worker_id, reason, time.time())
+def part_of(chunk: Chunk, offsets: Sequence[int]) -> Chunk:
+    """The chunk with these of its parameters alone; ``offsets`` rise and are among its own."""
+    if len(offsets) == chunk.size:
+        return chunk
+    parameters = chunk.parameters
+    if len(parameters):
+        own = chunk.offsets or range(chunk.stop - chunk.start)
+        values = dict(zip(own, msgspec.json.decode(parameters, type=list[msgspec.Raw]), strict=True))
+        parameters = msgspec.Raw(msgspec.json.encode([values[offset] for offset in offsets]))
+    return msgspec.structs.replace(chunk, offsets=tuple(offsets), parameters=parameters)
+
+
+def retried(delivery: Delivery, errors: Sequence[ParameterError], *, worker_id: str) -> Chunk:
+    """The parameters that failed, for another attempt; this one counts and joins the history."""
+    chunk = part_of(delivery.chunk, _offsets(errors))
+    failure = Failure(delivery.attempt, worker_id, _reason(errors), time.time())
     return msgspec.structs.replace(chunk, retries=chunk.retries + 1, history=(*chunk.history, failure))
 
 
-def given_up(delivery: Delivery, *, worker_id: str, reason: str) -> DeadLetter:
-    """The dead letter of a chunk whose last attempt failed."""
-    return _letter("failed", reason, attempt=delivery.attempt, worker_id=worker_id, chunk=delivery.chunk)
+def given_up(delivery: Delivery, errors: Sequence[ParameterError], *, worker_id: str) -> DeadLetter:
+    """The dead letter of the parameters whose last attempt failed."""
+    return _letter(
+        "failed",
+        _reason(errors),
+        attempt=delivery.attempt,
+        worker_id=worker_id,
+        chunk=part_of(delivery.chunk, _offsets(errors)),
+        errors=_bounded(errors),
+    )
 
 
 def crashed_too_often(chunk: Chunk, *, redelivered: int, limit: int, worker_id: str) -> DeadLetter:
-    """The dead letter of a chunk whose workers died, ``redelivered`` times, before it was done."""
+    """The dead letter of a chunk that was in hand when its worker died, more than ``limit`` times."""
     detail = f"its worker died {redelivered} times; the limit is {limit}"
     attempt = chunk.retries + redelivered
     return _letter("delivery-limit", detail, attempt=attempt, worker_id=worker_id, chunk=chunk)
@@ -71,6 +97,7 @@ def _letter(
     chunk: Chunk | None = None,
     run_id: str = "",
     body: bytes | str = b"",
+    errors: tuple[ParameterError, ...] = (),
 ) -> DeadLetter:
     """The one place where dead letters are made. ``run_id`` is for those that hold no chunk."""
     return DeadLetter(
@@ -82,7 +109,30 @@ def _letter(
         at=time.time() if at is None else at,
         chunk=chunk,
         body=body if isinstance(body, str) else wire.printable(body),
+        errors=errors,
     )
+
+
+def _offsets(errors: Sequence[ParameterError]) -> list[int]:
+    return sorted(offset for error in errors for offset in error.offsets)
+
+
+def _bounded(errors: Sequence[ParameterError]) -> tuple[ParameterError, ...]:
+    """The errors in as many bytes as a message may have of them."""
+    told, rest = errors[:ERRORS_MOST], errors[ERRORS_MOST:]
+    most = min(wire.ERROR_TEXT_BYTES, ERROR_TEXTS_BYTES // len(told))
+    bounded = [msgspec.structs.replace(e, text=wire.cut(e.text, most_bytes=most)) for e in told]
+    for kind in dict.fromkeys(error.kind for error in rest):
+        text = f"{kind} (one chunk had more than {ERRORS_MOST:,} different errors)"
+        bounded.append(ParameterError(tuple(_offsets([e for e in rest if e.kind == kind])), kind, text))
+    return tuple(bounded)
+
+
+def _reason(errors: Sequence[ParameterError]) -> str:
+    """One line for the history of attempts."""
+    others = sum(len(error.offsets) for error in errors) - 1
+    more = f" (and {others:,} more)" if others else ""
+    return wire.cut(errors[0].summary, most_bytes=REASON_BYTES) + more
 
 
 def replayed(letter: Recorded[DeadLetter]) -> Chunk:

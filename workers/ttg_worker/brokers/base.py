@@ -8,7 +8,7 @@ Four roles a run: ``ttg.tasks`` (work), ``ttg.tasks.retry`` (delayed work), ``tt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -19,15 +19,17 @@ RETRY: Final = "ttg.tasks.retry"
 DLQ: Final = "ttg.tasks.dlq"
 RESULTS: Final = "ttg.results"
 ROLES: Final = (TASKS, RESULTS, RETRY, DLQ)
+# A chunk whose workers died so often may be why: from then on it is computed with nothing beside it.
+SUSPECT_DEATHS: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryOptions:
     """How a run's chunks are delivered; part of the queues, so the same for all who use a run.
 
-    ``max_attempts`` bounds the attempts whose workload failed; ``delivery_limit`` bounds
-    redeliveries after crashes, for a chunk that kills its worker each time. ``lease_seconds``
-    is how long a silent worker keeps its chunks.
+    ``max_attempts`` bounds the attempts that failed, for each parameter; ``delivery_limit`` bounds how
+    often a chunk is begun again after its whole worker died. ``lease_seconds`` is how long a silent worker
+    keeps its chunks.
     """
 
     max_attempts: int = 3
@@ -96,29 +98,50 @@ class Publisher(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a delivery. Its parts name each parameter of the delivery's chunk once: values, and
+    what failed, for another attempt or given up."""
+
+    results: tuple[ChunkResult, ...] = ()
+    retry: Chunk | None = None
+    letter: DeadLetter | None = None
+
+
 class Consumer(Protocol):
     """One worker's end. Not thread-safe but for :meth:`heartbeat` and :meth:`held`.
 
-    Leases or heartbeats are served in the background, also while the caller computes. When the
+    Leases or heartbeats are served in the background, also while the caller does something else. When the
     broker goes away the consumer reconnects with backoff (``on_reconnect`` hears of it) and
-    goes on; what was held then is delivered again, and completing it from the old delivery
-    still records the result.
+    goes on; what was held then is delivered again, and settling it from the old delivery
+    still records the outcome.
     """
 
-    def __iter__(self) -> Iterator[Delivery | None]:
-        """Deliveries, and None at the least every half second while there are none."""
+    def take(self, *, most: int, wait_seconds: float) -> list[Delivery]:
+        """At most ``most`` deliveries, in the order of the hand-over. Waits up to ``wait_seconds`` for the
+        first of them and for none after it; empty where none came."""
+
+    def take_suspect(self) -> Delivery | None:
+        """One chunk that was with workers which died, :data:`SUSPECT_DEATHS` times or more; None where
+        there is none.
+
+        Such chunks come by no other way. The caller has nothing else in hand and begins it now: so this
+        counts, and after ``delivery_limit`` times the chunk goes to the DLQ. What merely waited beside the
+        chunk that killed its worker is never given up.
+        """
 
     def resize(self, prefetch: int) -> None:
-        """From now on holds at most ``prefetch`` chunks, the one in hand included."""
+        """From now on holds at most ``prefetch`` chunks, those that the caller took included."""
 
-    def complete(self, delivery: Delivery, result: ChunkResult) -> None:
-        """The result is made safe first, then the chunk is acked; both later, in batches."""
+    def settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        """All parts of the outcome are made safe first, then the chunk is acked; both later, in batches.
 
-    def retry(self, delivery: Delivery, *, reason: str) -> None:
-        """Puts the chunk back for another attempt after the run's retry delay."""
+        A retry comes back after the run's retry delay.
+        """
 
-    def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
-        """Gives the chunk up: it goes to the DLQ with cause ``failed`` and ``reason`` as detail."""
+    def hand_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Gives these, not begun, and what was not taken yet to whichever worker asks, soon. That is no
+        crash and no attempt, so it counts as nothing."""
 
     def flush(self, *, timeout_seconds: float) -> bool:
         """Waits until all of the above is safe; False when it is not by then."""

@@ -65,7 +65,8 @@ class RabbitMQBroker:
 
     def _declare(self, queues: Queues) -> None:
         with self._channel() as channel:
-            for name, arguments in queues.arguments(self._options).items():
+            limit_is_default = _major_version(self._connection) >= 4
+            for name, arguments in queues.arguments(self._options, limit_is_default=limit_is_default).items():
                 channel.queue_declare(name, durable=True, arguments=arguments)
             channel.exchange_declare(queues.heartbeats, exchange_type="fanout", durable=True)
 
@@ -108,6 +109,7 @@ class RabbitMQBroker:
         queues = Queues(run_id)
         with self._channel() as channel:
             tasks = channel.queue_declare(queues.tasks, passive=True).method.message_count
+            tasks += channel.queue_declare(queues.quarantine, passive=True).method.message_count
             retry = channel.queue_declare(queues.retry, passive=True).method.message_count
         return QueueCounts(tasks=tasks, in_flight=None, retry=retry, dead=None, results=None)
 
@@ -147,7 +149,7 @@ class RabbitMQBroker:
         """
         try:
             with self._channel() as channel:
-                for name in (queues.tasks, queues.retry):
+                for name in (queues.tasks, queues.quarantine, queues.retry):
                     channel.queue_purge(name)
         except BrokerError as error:
             if isinstance(error, BrokerUnavailable) or _reply_code(error) != 404:
@@ -194,6 +196,14 @@ class RabbitMQBroker:
             # What pika raises here is of several families that share no other base.
             raise self._endpoint.translated(error) from error
         return self._connection
+
+
+def _major_version(connection: pika.BlockingConnection | None) -> int:
+    """Of the server, as it says itself; 0 where it does not."""
+    properties = getattr(getattr(connection, "_impl", None), "server_properties", None) or {}
+    version = properties.get("version", "")
+    major = (version.decode() if isinstance(version, bytes) else str(version)).partition(".")[0]
+    return int(major) if major.isdecimal() else 0
 
 
 def _reply_code(error: BrokerError) -> int | None:

@@ -12,6 +12,8 @@ from pika.spec import Basic
 
 DEAD_LETTER_TYPE: Final = "dead-letter"
 PERSISTENT: Final = pika.BasicProperties(delivery_mode=2)
+# What a task of which workers died keeps, put back as a new message.
+CRASHES_HEADER: Final = "x-ttg-crashes"
 PERSISTENT_DEAD_LETTER: Final = pika.BasicProperties(delivery_mode=2, type=DEAD_LETTER_TYPE)
 
 

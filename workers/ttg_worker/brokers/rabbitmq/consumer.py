@@ -6,26 +6,34 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import pika
 import pika.exceptions
 
 from ttg_worker import wire
-from ttg_worker.brokers.attempts import given_up, refused, retried
-from ttg_worker.brokers.base import Delivery
-from ttg_worker.brokers.rabbitmq.confirms import PERSISTENT, PERSISTENT_DEAD_LETTER, Confirms, Outgoing
+from ttg_worker.brokers.attempts import refused
+from ttg_worker.brokers.base import SUSPECT_DEATHS, Delivery, Outcome
+from ttg_worker.brokers.rabbitmq.confirms import (
+    CRASHES_HEADER,
+    PERSISTENT,
+    PERSISTENT_DEAD_LETTER,
+    Confirms,
+    Outgoing,
+)
 from ttg_worker.brokers.rabbitmq.connection import Endpoint
 from ttg_worker.brokers.rabbitmq.intake import Intake, Token
 from ttg_worker.brokers.rabbitmq.link import Link
 from ttg_worker.brokers.rabbitmq.queues import Queues
 from ttg_worker.errors import Undeliverable
-from ttg_worker.wire import ChunkResult, Heartbeat
+from ttg_worker.wire import Heartbeat
 
-_TICK_SECONDS: Final = 0.5
-# What RabbitMQ 4 takes by default; it closes the channel of whoever sends more.
-_LARGEST_BYTES: Final = 16 * 1024 * 1024
+# How often an idle worker looks for a chunk that it should compute with nothing beside it.
+_SUSPECTS_SECONDS: Final = 0.25
+# At its end a worker waits so long for a broker that may be away.
+_HAND_BACK_SECONDS: Final = 1.0
 # The unsafe mode waits for its ack, for this long at the most.
 _ACK_EARLY_SECONDS: Final = 2.0
 
@@ -54,6 +62,8 @@ class RabbitMQConsumer:
         self._ack_early = unsafe_ack_early
         self._prefetch = prefetch
         self._arrivals: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
+        self._suspects: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
+        self._ask_for_suspects_at = 0.0
         self._outgoing: deque[Outgoing] = deque()
         self._wake_due = False
         self._sent = 0
@@ -62,7 +72,6 @@ class RabbitMQConsumer:
         self._held: dict[Token, int] = {}
         self._attached = False
         self._taking = False
-        self._closed = False
         self._intake: Intake | None = None
         self._beat_channel: pika.channel.Channel | None = None
         self._confirms = Confirms(safe=self._on_safe, unroutable=self._on_unroutable)
@@ -79,47 +88,84 @@ class RabbitMQConsumer:
 
     # The caller's thread.
 
-    def __iter__(self) -> Iterator[Delivery | None]:
-        self._taking = True
-        self._link.start()
-        self._link.call(self._take)
-        while not self._closed:
+    def take(self, *, most: int, wait_seconds: float) -> list[Delivery]:
+        if not self._taking:
+            self._taking = True
+            self._link.start()
+            self._link.call(self._take)
+        deadline = time.monotonic() + wait_seconds
+        deliveries: list[Delivery] = []
+        while len(deliveries) < most:
+            wait = 0.0 if deliveries else max(0.0, deadline - time.monotonic())
             try:
-                delivery = self._arrivals.get(timeout=_TICK_SECONDS)
+                delivery = self._arrivals.get(timeout=wait) if wait else self._arrivals.get_nowait()
             except queue.Empty:
-                delivery = None
-            if self._link.failure is not None:
-                raise self._link.failure
+                break
             if delivery is None:
-                yield None
-                continue
+                break
             token: Token = delivery.token
-            if token.intake is not self._intake:
-                continue  # came on a connection that is lost: the broker delivers it again
-            token.taken = True
-            if self._ack_early:
-                self._ack_at_once(token)
-            yield delivery
+            # What came on a connection that is lost the broker delivers again.
+            if token.intake is self._intake:
+                token.taken = True
+                deliveries.append(delivery)
+        if self._link.failure is not None:
+            raise self._link.failure
+        if self._ack_early:
+            for delivery in deliveries:
+                self._ack_at_once(delivery.token)
+        return deliveries
+
+    def take_suspect(self) -> Delivery | None:
+        try:
+            while True:
+                delivery = self._suspects.get_nowait()
+                if delivery.token.intake is self._intake:
+                    delivery.token.taken = True
+                    return delivery
+        except queue.Empty:
+            pass
+        if time.monotonic() >= self._ask_for_suspects_at:
+            self._ask_for_suspects_at = time.monotonic() + _SUSPECTS_SECONDS
+            self._link.call(self._get_suspect)
+        return None
 
     def resize(self, prefetch: int) -> None:
         self._prefetch = prefetch
         self._link.call(self._resize)
 
-    def complete(self, delivery: Delivery, result: ChunkResult) -> None:
-        body = wire.encode(result)
-        if len(body) > _LARGEST_BYTES:
-            reason = f"its result has {len(body)} bytes, {_LARGEST_BYTES} are the most that RabbitMQ takes"
-            self.dead_letter(delivery, reason=reason)
-            return
-        self._send(Outgoing(self._queues.results, body, PERSISTENT, delivery.token))
+    def settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        queues, token = self._queues, delivery.token
+        messages = [
+            Outgoing(queues.results, wire.encode(result), PERSISTENT, token) for result in outcome.results
+        ]
+        if outcome.retry is not None:
+            messages.append(Outgoing(queues.retry, wire.encode(outcome.retry), PERSISTENT, token))
+        if outcome.letter is not None:
+            letter = wire.encode(outcome.letter)
+            messages.append(Outgoing(queues.dlq, letter, PERSISTENT_DEAD_LETTER, token))
+        token.open_parts = len(messages)
+        self._send(messages)
 
-    def retry(self, delivery: Delivery, *, reason: str) -> None:
-        again = retried(delivery, worker_id=self._worker_id, reason=reason)
-        self._send(Outgoing(self._queues.retry, wire.encode(again), PERSISTENT, delivery.token))
+    def hand_back(self, deliveries: Sequence[Delivery]) -> None:
+        back = [*deliveries]
+        with suppress(queue.Empty):
+            while (delivery := self._arrivals.get_nowait()) is not None:
+                back.append(delivery)
+        here = [delivery for delivery in back if delivery.token.intake is self._intake]
+        self._send([self._as_new(delivery) for delivery in here])
 
-    def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
-        letter = given_up(delivery, worker_id=self._worker_id, reason=reason)
-        self._send(Outgoing(self._queues.dlq, wire.encode(letter), PERSISTENT_DEAD_LETTER, delivery.token))
+    def _as_new(self, delivery: Delivery) -> Outgoing:
+        """The chunk as a message that nobody was handed yet, but for the deaths of its workers."""
+        token: Token = delivery.token
+        token.taken, token.open_parts = True, 1
+        crashes = delivery.redelivered
+        properties = (
+            pika.BasicProperties(delivery_mode=2, headers={CRASHES_HEADER: crashes})
+            if crashes
+            else PERSISTENT
+        )
+        queue_name = self._queues.quarantine if token.is_suspect else self._queues.tasks
+        return Outgoing(queue_name, wire.encode(delivery.chunk), properties, token)
 
     def flush(self, *, timeout_seconds: float) -> bool:
         deadline = time.monotonic() + timeout_seconds
@@ -139,14 +185,17 @@ class RabbitMQConsumer:
         self._link.call(lambda: self._publish_beat(body))
 
     def close(self) -> None:
-        # The broker gives what a closed connection held to others at once.
-        self._closed = True
+        # The broker gives what a closed connection held to others at once, but takes it for a crash.
+        if self._held and not self._ack_early and self._link.failure is None:
+            self.resize(0)
+            self.hand_back(())
+            self.flush(timeout_seconds=_HAND_BACK_SECONDS)
         self._link.close()
 
-    def _send(self, message: Outgoing) -> None:
-        self._sent += 1
-        self._outgoing.append(message)
-        if not self._wake_due:
+    def _send(self, messages: Sequence[Outgoing]) -> None:
+        self._sent += len(messages)
+        self._outgoing.extend(messages)
+        if messages and not self._wake_due:
             self._wake_due = True
             self._link.call(self._publish_outgoing)
 
@@ -197,21 +246,35 @@ class RabbitMQConsumer:
         if self._taking and self._intake is not None:
             self._intake.start()
 
+    def _get_suspect(self) -> None:
+        if self._intake is not None:
+            self._intake.get(self._queues.quarantine)
+
     def _resize(self) -> None:
         if self._intake is not None:
             self._intake.resize(self._prefetch)
 
     def _on_message(self, token: Token, properties: pika.BasicProperties, body: bytes) -> None:
-        count = properties.headers.get("x-delivery-count") if properties.headers else None
+        headers = properties.headers or {}
         # Of pika's own integer type, which the wire format does not know.
-        redelivered = int(count) if isinstance(count, int) else 0
+        counts = [headers.get(name) for name in ("x-delivery-count", CRASHES_HEADER)]
+        redelivered = sum(int(count) for count in counts if isinstance(count, int) and count > 0)
         try:
             chunk = wire.decode_chunk(body, run_id=self._queues.run_id)
         except Undeliverable as problem:
             self._refuse(token, body, problem, redelivered)
             return
-        self._held[token] = chunk.chunk_id
-        self._arrivals.put(Delivery(chunk, chunk.retries + redelivered + 1, redelivered, token))
+        delivery = Delivery(chunk, chunk.retries + redelivered + 1, redelivered, token)
+        if token.is_suspect:
+            self._held[token] = chunk.chunk_id
+            self._suspects.put(delivery)
+        elif redelivered >= SUSPECT_DEATHS:
+            token.is_suspect = True
+            self._refused += 1
+            self._confirms.publish(self._as_new(delivery))
+        else:
+            self._held[token] = chunk.chunk_id
+            self._arrivals.put(delivery)
 
     def _refuse(self, token: Token, body: bytes, problem: Undeliverable, redelivered: int) -> None:
         letter = refused(
@@ -232,9 +295,11 @@ class RabbitMQConsumer:
 
     def _on_safe(self, message: Outgoing) -> None:
         token: Token = message.token
-        if token.intake is self._intake:
-            token.intake.ack(token)
-        self._held.pop(token, None)
+        token.open_parts -= 1
+        if not token.open_parts:
+            if token.intake is self._intake:
+                token.intake.ack(token)
+            self._held.pop(token, None)
         self._safe += 1
 
     def _publish_beat(self, body: bytes) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import pika
+from pika.spec import Basic
 
 from ttg_worker.brokers.rabbitmq.link import Link
 
@@ -27,10 +28,10 @@ class _Share:
 class Token:
     """One delivery; it can be acked on the intake that it came by and on no other.
 
-    ``taken`` is the owner's.
+    ``taken``, ``open_parts`` (of its outcome, that are not safe yet) and ``is_suspect`` are the owner's.
     """
 
-    __slots__ = ("acked", "intake", "share", "tag", "taken")
+    __slots__ = ("acked", "intake", "is_suspect", "open_parts", "share", "tag", "taken")
 
     def __init__(self, intake: Intake, share: _Share, tag: int) -> None:
         self.intake = intake
@@ -38,6 +39,8 @@ class Token:
         self.tag = tag
         self.acked = False
         self.taken = False
+        self.open_parts = 1
+        self.is_suspect = False
 
 
 class Intake:
@@ -68,6 +71,8 @@ class Intake:
         self._started = 0
         self._changing = False
         self._hold_acks = False
+        self._getting = False
+        channel.add_callback(self._on_nothing_got, [Basic.GetEmpty], one_shot=False)
 
     def start(self) -> None:
         """Takes deliveries from now on, if it did not before."""
@@ -77,6 +82,25 @@ class Intake:
         self._prefetch = prefetch
         if self._started:
             self._balance()
+
+    def get(self, queue: str) -> None:
+        """Takes one message of another queue, if there is one, beyond the prefetch."""
+        if self._getting or not self._channel.is_open:
+            return
+        self._getting = True
+        share = _Share("", 0)
+
+        def got(channel: Any, method: Any, properties: pika.BasicProperties, body: bytes) -> None:
+            self._getting = False
+            share.unacked += 1
+            token = Token(self, share, method.delivery_tag)
+            token.is_suspect = True
+            self._on_message(token, properties, body)
+
+        self._channel.basic_get(queue, got)
+
+    def _on_nothing_got(self, _: Any) -> None:
+        self._getting = False
 
     def ack(self, token: Token) -> None:
         """Soon, together with others; only once for a token."""

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from ttg_worker.brokers.base import DLQ, RESULTS, RETRY, TASKS, DeliveryOptions
 
+# Chunks whose workers died again and again; they count as tasks.
+QUARANTINE: Final = "ttg.tasks.quarantine"
 # A worker that computes for a day keeps its chunk; the broker's default is half an hour.
 CONSUMER_TIMEOUT_MS: Final = 24 * 3600 * 1000
 
@@ -20,6 +22,10 @@ class Queues:
     @property
     def tasks(self) -> str:
         return f"{TASKS}.{self.run_id}"
+
+    @property
+    def quarantine(self) -> str:
+        return f"{QUARANTINE}.{self.run_id}"
 
     @property
     def retry(self) -> str:
@@ -39,10 +45,14 @@ class Queues:
 
     @property
     def all(self) -> tuple[str, ...]:
-        return (self.tasks, self.retry, self.dlq, self.results)
+        return (self.tasks, self.quarantine, self.retry, self.dlq, self.results)
 
-    def arguments(self, options: DeliveryOptions) -> dict[str, dict[str, Any]]:
+    def arguments(self, options: DeliveryOptions, *, limit_is_default: bool) -> dict[str, dict[str, Any]]:
         """Declaration arguments by queue name.
+
+        Tasks have no delivery limit: the count of a chunk grows with each worker that dies, also where
+        it only waited beside another one. ``limit_is_default`` says that the server, like RabbitMQ from 4
+        on, has one unless it is told; earlier ones refuse to be told.
 
         Dead-lettering is at-least-once, which a quorum queue allows only when it refuses what
         is too much instead of dropping its head. Results and dead letters are streams: read
@@ -50,6 +60,13 @@ class Queues:
         """
         return {
             self.tasks: {
+                "x-queue-type": "quorum",
+                **({"x-delivery-limit": -1} if limit_is_default else {}),
+                "x-consumer-timeout": CONSUMER_TIMEOUT_MS,
+                **_dead_letters_to(self.dlq),
+            },
+            # Here a delivery is a chunk begun, for workers take one at a time and begin it at once.
+            self.quarantine: {
                 "x-queue-type": "quorum",
                 "x-delivery-limit": options.delivery_limit,
                 "x-consumer-timeout": CONSUMER_TIMEOUT_MS,

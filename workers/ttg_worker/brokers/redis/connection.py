@@ -53,7 +53,9 @@ class Keys:
         self.dlq = f"{prefix}:dlq"
         self.results = f"{prefix}:results"
         self.heartbeats = f"{prefix}:heartbeats"
-        self.all = (self.tasks, self.retry, self.dlq, self.results, self.heartbeats)
+        # How often each suspect chunk was begun, by its id.
+        self.begun = f"{prefix}:begun"
+        self.all = (self.tasks, self.retry, self.dlq, self.results, self.heartbeats, self.begun)
 
 
 class RedisLink:

@@ -6,20 +6,20 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from ttg_worker import wire
 from ttg_worker.backoff import Outage
-from ttg_worker.brokers.attempts import crashed_too_often, given_up, refused, retried
-from ttg_worker.brokers.base import Delivery, DeliveryOptions
+from ttg_worker.brokers.attempts import crashed_too_often, refused
+from ttg_worker.brokers.base import SUSPECT_DEATHS, Delivery, DeliveryOptions, Outcome
 from ttg_worker.brokers.redis import scripts as scripts
 from ttg_worker.brokers.redis.connection import GROUP, Keys, NoGroup, RedisLink
-from ttg_worker.brokers.redis.outbox import Outbox
+from ttg_worker.brokers.redis.outbox import Outbox, Verb
 from ttg_worker.errors import BrokerError, BrokerUnavailable, Undeliverable
-from ttg_worker.wire import ChunkResult, DeadLetter, Heartbeat
+from ttg_worker.wire import DeadLetter, Heartbeat
 
-# An idle worker looks this often for chunks of dead workers, and the caller gets its tick.
+# An idle worker looks this often for chunks of dead workers.
 IDLE_SECONDS: Final = 0.25
 CLAIM_SECONDS: Final = 0.5
 PROMOTE_SECONDS: Final = 0.2
@@ -27,7 +27,7 @@ PROMOTE_SECONDS: Final = 0.2
 CLOSE_SECONDS: Final = 1.0
 # A result waits for others to share the way for no longer than this.
 LINGER_SECONDS: Final = 0.02
-# Workloads above this pay for a way of their own, and their results are seen at once.
+# Outcomes further apart than this pay for a way of their own, and are seen at once.
 SLOW_SECONDS: Final = 0.005
 TICK_SECONDS: Final = 0.1
 
@@ -68,6 +68,7 @@ class RedisConsumer:
         # By entry id, all that the broker handed over and that is not settled yet.
         self._held: dict[bytes, int] = {}
         self._waiting: deque[Delivery] = deque()
+        self._suspects: deque[Delivery] = deque()
         self._outbox = Outbox(
             self._keys,
             options,
@@ -75,7 +76,7 @@ class RedisConsumer:
             settled=self._on_settled,
         )
 
-        self._handed_at = 0.0
+        self._settled_at = 0.0
         self._claim_at = 0.0
         self._claim_cursor: bytes = b"0-0"
         self._renewed_at = time.monotonic()
@@ -89,27 +90,82 @@ class RedisConsumer:
         )
         self._background.start()
 
-    def __iter__(self) -> Iterator[Delivery | None]:
-        while not self._closing.is_set():
-            yield self._next()
+    def take(self, *, most: int, wait_seconds: float) -> list[Delivery]:
+        if self._fatal is not None:
+            raise self._fatal
+        self._leave_old_connection()
+        try:
+            if self._waiting and time.monotonic() - self._renewed_at > self._options.lease_seconds:
+                # This process was stopped for that long; others may have its chunks by now.
+                self._renew(self._link)
+            if not self._waiting:
+                self._outbox.send(self._link)
+                self._fetch(wait_seconds)
+            deliveries = self._hand_over(most)
+        except NoGroup:
+            self._declare_again()
+            self._closing.wait(min(wait_seconds, TICK_SECONDS))
+            return []
+        except BrokerUnavailable as error:
+            # When the broker is back, all leases may be over; their holders come first.
+            self._claim_at = time.monotonic() + self._options.lease_seconds
+            self._closing.wait(min(self._outage.failed(error), wait_seconds))
+            return []
+        self._outage.over()
+        return deliveries
+
+    def take_suspect(self) -> Delivery | None:
+        if not self._suspects:
+            return None
+        delivery = self._suspects[0]
+        chunk, limit = delivery.chunk, self._options.delivery_limit
+        try:
+            begun = self._link.command("HINCRBY", self._keys.begun, chunk.chunk_id, 1) - 1
+        except BrokerUnavailable as error:
+            self._outage.failed(error)
+            return None
+        with self._lock:
+            # It may have lost the lease meanwhile.
+            if not self._suspects or self._suspects.popleft() is not delivery:
+                return None
+        if begun > limit:
+            letter = crashed_too_often(chunk, redelivered=begun, limit=limit, worker_id=self._worker_id)
+            self._bury(delivery.token, letter)
+            self._send_unless_away()
+            return None
+        return delivery
 
     def resize(self, prefetch: int) -> None:
         self._prefetch = prefetch
 
-    def complete(self, delivery: Delivery, result: ChunkResult) -> None:
-        self._outbox.put("result", delivery.token, wire.encode(result))
-        slow = time.monotonic() - self._handed_at > SLOW_SECONDS
+    def settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        words: list[tuple[Verb, bytes]] = [("part", wire.encode(result)) for result in outcome.results]
+        if outcome.retry is not None:
+            words.append(("retry", wire.encode(outcome.retry)))
+        elif outcome.letter is not None:
+            words.append(("dead", wire.encode(outcome.letter)))
+        else:
+            words[-1] = ("result", words[-1][1])
+        self._outbox.put(delivery.token, *words)
+        now = time.monotonic()
+        slow, self._settled_at = now - self._settled_at > SLOW_SECONDS, now
         if slow or self._outbox.full or self._outbox.waiting_seconds > LINGER_SECONDS:
             self._send_unless_away()
 
-    def retry(self, delivery: Delivery, *, reason: str) -> None:
-        again = retried(delivery, worker_id=self._worker_id, reason=reason)
-        self._outbox.put("retry", delivery.token, wire.encode(again))
-        self._send_unless_away()
-
-    def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
-        self._bury(delivery.token, given_up(delivery, worker_id=self._worker_id, reason=reason))
-        self._send_unless_away()
+    def hand_back(self, deliveries: Sequence[Delivery]) -> None:
+        with self._lock:
+            back = [*deliveries, *self._waiting, *self._suspects]
+            self._waiting.clear()
+            self._suspects.clear()
+        if not back:
+            return
+        args = (GROUP, self._name, *(delivery.token for delivery in back))
+        try:
+            self._link.script(scripts.HAND_BACK, keys=(self._keys.tasks,), args=args)
+        except BrokerUnavailable as error:
+            # Others take them once the lease is over, for it is renewed no more.
+            self._outage.failed(error)
+        self._on_settled(delivery.token for delivery in back)
 
     def flush(self, *, timeout_seconds: float) -> bool:
         deadline = time.monotonic() + timeout_seconds
@@ -147,44 +203,21 @@ class RedisConsumer:
 
     # In the caller's thread.
 
-    def _next(self) -> Delivery | None:
-        if self._fatal is not None:
-            raise self._fatal
-        self._leave_old_connection()
-        try:
-            if self._waiting and time.monotonic() - self._renewed_at > self._options.lease_seconds:
-                # This process was stopped for that long; others may have its chunks by now.
-                self._renew(self._link)
-            if not self._waiting:
-                self._outbox.send(self._link)
-                self._fetch()
-            delivery = self._hand_over()
-        except NoGroup:
-            self._declare_again()
-            return None
-        except BrokerUnavailable as error:
-            # When the broker is back, all leases may be over; their holders come first.
-            self._claim_at = time.monotonic() + self._options.lease_seconds
-            self._closing.wait(min(self._outage.failed(error), IDLE_SECONDS))
-            return None
-        self._outage.over()
-        return delivery
-
-    def _fetch(self) -> None:
+    def _fetch(self, wait_seconds: float) -> None:
         room = self._prefetch - len(self._held)
         if room <= 0:
-            self._closing.wait(TICK_SECONDS)
+            self._closing.wait(min(wait_seconds, TICK_SECONDS))
             return
         now = time.monotonic()
         if now >= self._claim_at:
             self._claim(room)
-            if self._waiting:
+            if self._waiting or self._suspects:
                 return
+        # A block of 0 would be one without end.
+        block = ("BLOCK", max(1, int(min(wait_seconds, IDLE_SECONDS) * 1000))) if wait_seconds > 0 else ()
         reply = self._link.command(
-            "XREADGROUP", "GROUP", GROUP, self._name,
-            "COUNT", room, "BLOCK", int(IDLE_SECONDS * 1000),
-            "STREAMS", self._keys.tasks, ">",
-        )  # fmt: skip
+            "XREADGROUP", "GROUP", GROUP, self._name, "COUNT", room, *block, "STREAMS", self._keys.tasks, ">"
+        )
         if reply:
             for entry, fields in reply[0][1]:
                 self._take(entry, fields, deliveries=1)
@@ -216,15 +249,10 @@ class RedisConsumer:
             )
             return
         redelivered = crashes + deliveries - 1
-        limit = self._options.delivery_limit
-        if redelivered > limit:
-            letter = crashed_too_often(chunk, redelivered=redelivered, limit=limit, worker_id=self._worker_id)
-            self._bury(entry, letter)
-            return
         delivery = Delivery(chunk, chunk.retries + redelivered + 1, redelivered, entry)
         with self._lock:
             self._held[entry] = chunk.chunk_id
-            self._waiting.append(delivery)
+            (self._waiting if redelivered < SUSPECT_DEATHS else self._suspects).append(delivery)
 
     def _declare_again(self) -> None:
         """The server lost the run's queues, or they were dropped; what is published again is taken."""
@@ -233,16 +261,15 @@ class RedisConsumer:
         except BrokerUnavailable as error:
             self._outage.failed(error)
 
-    def _hand_over(self) -> Delivery | None:
-        if self._unsafe_ack_early and self._waiting:
-            entry = self._waiting[0].token
-            self._link.transaction(
-                ("XACK", self._keys.tasks, GROUP, entry), ("XDEL", self._keys.tasks, entry)
-            )
+    def _hand_over(self, most: int) -> list[Delivery]:
         with self._lock:
-            delivery = self._waiting.popleft() if self._waiting else None
-        self._handed_at = time.monotonic()
-        return delivery
+            deliveries = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+        if self._unsafe_ack_early and deliveries:
+            entries = [delivery.token for delivery in deliveries]
+            self._link.transaction(
+                ("XACK", self._keys.tasks, GROUP, *entries), ("XDEL", self._keys.tasks, *entries)
+            )
+        return deliveries
 
     def _leave_old_connection(self) -> None:
         if self._link_is_old.is_set():
@@ -252,7 +279,7 @@ class RedisConsumer:
     # In either thread.
 
     def _bury(self, entry: bytes, letter: DeadLetter) -> None:
-        self._outbox.put("dead", entry, wire.encode(letter))
+        self._outbox.put(entry, ("dead", wire.encode(letter)))
 
     def _send_unless_away(self) -> None:
         # The caller's compute must not wait for a broker that is known to be away.
@@ -287,9 +314,10 @@ class RedisConsumer:
             lost = set(link.script(scripts.RENEW, keys=(self._keys.tasks,), args=args))
         self._renewed_at = time.monotonic()
         with self._lock:
-            for delivery in [d for d in self._waiting if d.token in lost]:
-                self._waiting.remove(delivery)
-                del self._held[delivery.token]
+            for queue in (self._waiting, self._suspects):
+                for delivery in [d for d in queue if d.token in lost]:
+                    queue.remove(delivery)
+                    del self._held[delivery.token]
 
     def _send_beat(self, link: RedisLink) -> None:
         heartbeat = self._heartbeat

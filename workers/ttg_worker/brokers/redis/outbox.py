@@ -11,7 +11,8 @@ from ttg_worker.brokers.base import DeliveryOptions
 from ttg_worker.brokers.redis import scripts as scripts
 from ttg_worker.brokers.redis.connection import GROUP, Keys, RedisLink
 
-Verb = Literal["result", "retry", "dead"]
+# A part is a result after which more of the same chunk comes; the others end the chunk.
+Verb = Literal["part", "result", "retry", "dead"]
 
 # What one script call takes; unpack() in Lua bears some thousands.
 BATCH: Final = 100
@@ -50,11 +51,12 @@ class Outbox:
         """How long the oldest word has waited; 0 when there is none."""
         return time.monotonic() - self._since if self._words else 0.0
 
-    def put(self, verb: Verb, entry: bytes, body: bytes) -> None:
+    def put(self, entry: bytes, *words: tuple[Verb, bytes]) -> None:
+        """What there is to say of an entry, with its verbs in this order."""
         with self._lock:
             if not self._words:
                 self._since = time.monotonic()
-            self._words.append((verb, entry, body))
+            self._words.extend((verb, entry, body) for verb, body in words)
 
     def send(self, link: RedisLink) -> None:
         """All of it; what did not get out when this raises is still there."""
@@ -65,7 +67,7 @@ class Outbox:
                 with self._lock:
                     del self._words[: len(batch)]
                     self._since = time.monotonic()
-                self._settled(entry for _, entry, _ in batch)
+                self._settled(entry for verb, entry, _ in batch if verb != "part")
 
     def _batch(self) -> list[tuple[Verb, bytes, bytes]]:
         batch = self._words[:BATCH]

@@ -14,8 +14,9 @@ for i = 1, #ARGV do redis.call('XADD', tasks, '*', 'body', ARGV[i]) end
 """
 
 # A result is recorded whoever holds the chunk by now: a duplicate can be seen, a loss can't. A retry
-# or dead letter counts only from the holder (owner '' asks for no holder), for whoever else has the
-# chunk by now will decide on it; so sending one again after a broken connection does nothing.
+# or dead letter, which ends the chunk, counts only from the holder (owner '' asks for no holder), for
+# whoever else has the chunk by now will decide on it; so sending one again after a broken connection does
+# nothing.
 SETTLE: Final = """
 local tasks, results, retry, dlq = unpack(KEYS)
 local group, owner, delay_ms = ARGV[1], ARGV[2], ARGV[3]
@@ -25,11 +26,12 @@ local function holds(id)
   local pending = redis.call('XPENDING', tasks, group, id, id, 1)[1]
   return pending ~= nil and pending[2] == owner
 end
+-- A part is followed by what ends the chunk.
 for i = 4, #ARGV, 3 do
   local verb, id, body = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  if verb == 'result' then
+  if verb == 'result' or verb == 'part' then
     redis.call('XADD', results, '*', 'body', body)
-    settled[#settled + 1] = id
+    if verb == 'result' then settled[#settled + 1] = id end
   elseif holds(id) then
     if verb == 'retry' then
       local now = redis.call('TIME')
@@ -97,40 +99,56 @@ end
 return #due
 """
 
-# Puts all of this worker's chunks back as new messages, which wakes a waiting worker at once; that a
-# worker gave them back is no crash, so the crashes so far go with them and no more. A consumer that
-# still had some would take them along when it is deleted.
-RELEASE: Final = """
+# Puts chunks of this worker back as new messages, which wakes a waiting worker at once; that a worker
+# gave them back is no crash, so the crashes so far go with them and no more.
+_PUT_BACK: Final = """
 local tasks = KEYS[1]
 local group, me = ARGV[1], ARGV[2]
+local function put_back(id, crashes)
+  local entry = redis.call('XRANGE', tasks, id, id)[1]
+  if entry then
+    local fields = {}
+    for i = 1, #entry[2], 2 do
+      if entry[2][i] == 'crashes' then
+        crashes = crashes + (tonumber(entry[2][i + 1]) or 0)
+      else
+        fields[#fields + 1] = entry[2][i]
+        fields[#fields + 1] = entry[2][i + 1]
+      end
+    end
+    if crashes > 0 then
+      fields[#fields + 1] = 'crashes'
+      fields[#fields + 1] = string.format('%d', crashes)
+    end
+    redis.call('XADD', tasks, '*', unpack(fields))
+  end
+  redis.call('XACK', tasks, group, id)
+  redis.call('XDEL', tasks, id)
+end
+"""
+
+HAND_BACK: Final = (
+    _PUT_BACK
+    + """
+for i = 3, #ARGV do
+  local pending = redis.call('XPENDING', tasks, group, ARGV[i], ARGV[i], 1)[1]
+  if pending and pending[2] == me then put_back(ARGV[i], pending[4] - 1) end
+end
+"""
+)
+
+# All that it has. A consumer that still had some would take them along when it is deleted.
+RELEASE: Final = (
+    _PUT_BACK
+    + """
 while true do
   local page = redis.call('XPENDING', tasks, group, '-', '+', 100, me)
   if #page == 0 then break end
-  for _, pending in ipairs(page) do
-    local id, crashes = pending[1], pending[4] - 1
-    local entry = redis.call('XRANGE', tasks, id, id)[1]
-    if entry then
-      local fields = {}
-      for i = 1, #entry[2], 2 do
-        if entry[2][i] == 'crashes' then
-          crashes = crashes + (tonumber(entry[2][i + 1]) or 0)
-        else
-          fields[#fields + 1] = entry[2][i]
-          fields[#fields + 1] = entry[2][i + 1]
-        end
-      end
-      if crashes > 0 then
-        fields[#fields + 1] = 'crashes'
-        fields[#fields + 1] = string.format('%d', crashes)
-      end
-      redis.call('XADD', tasks, '*', unpack(fields))
-    end
-    redis.call('XACK', tasks, group, id)
-    redis.call('XDEL', tasks, id)
-  end
+  for _, pending in ipairs(page) do put_back(pending[1], pending[4] - 1) end
 end
 redis.call('XGROUP', 'DELCONSUMER', tasks, group, me)
 """
+)
 
 REPLAY: Final = """
 local tasks, dlq = unpack(KEYS)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
@@ -21,8 +21,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 import msgspec
 
 from ttg_worker import wire
-from ttg_worker.brokers.attempts import given_up, retried
-from ttg_worker.brokers.base import Delivery, DeliveryOptions, QueueCounts, Recorded, Unreadable
+from ttg_worker.brokers.base import Delivery, DeliveryOptions, Outcome, QueueCounts, Recorded, Unreadable
 from ttg_worker.brokers.static.files import LineFile, StaticFiles
 from ttg_worker.brokers.tail import TICK_SECONDS, tail
 from ttg_worker.errors import BrokerError
@@ -157,15 +156,17 @@ class StaticConsumer:
         self._in_hand: tuple[int, ...] = ()
         self._closed = False
 
-    def __iter__(self) -> Iterator[Delivery | None]:
-        while not self._closed:
-            chunk = self._next()
-            if chunk is None:
-                time.sleep(TICK_SECONDS)
-                yield None
-                continue
-            self._in_hand = (chunk.chunk_id,)
-            yield Delivery(chunk, chunk.retries + 1, 0, None)
+    def take(self, *, most: int, wait_seconds: float) -> list[Delivery]:
+        chunk = self._next() if most > 0 and not self._in_hand and not self._closed else None
+        if chunk is None:
+            time.sleep(min(wait_seconds, TICK_SECONDS))
+            return []
+        self._in_hand = (chunk.chunk_id,)
+        return [Delivery(chunk, chunk.retries + 1, 0, None)]
+
+    def take_suspect(self) -> Delivery | None:
+        """None: nobody else comes for the chunks of a worker that died."""
+        return None
 
     def _next(self) -> Chunk | None:
         if self._again and self._again[0][0] <= time.monotonic():
@@ -181,18 +182,18 @@ class StaticConsumer:
     def resize(self, prefetch: int) -> None:
         """Does nothing: the share is fixed."""
 
-    def complete(self, delivery: Delivery, result: ChunkResult) -> None:
-        self._files.results.append([wire.encode(result)])
+    def settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        if outcome.results:
+            self._files.results.append([wire.encode(result) for result in outcome.results])
+        if outcome.letter is not None:
+            self._files.dead_letters.append([wire.encode(outcome.letter)])
+        if outcome.retry is not None:
+            self._again.append((time.monotonic() + self._retry_delay_seconds, outcome.retry))
         self._in_hand = ()
 
-    def retry(self, delivery: Delivery, *, reason: str) -> None:
-        again = retried(delivery, worker_id=self._worker_id, reason=reason)
-        self._again.append((time.monotonic() + self._retry_delay_seconds, again))
-        self._in_hand = ()
-
-    def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
-        letter = given_up(delivery, worker_id=self._worker_id, reason=reason)
-        self._files.dead_letters.append([wire.encode(letter)])
+    def hand_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Keeps them for itself: the share is fixed."""
+        self._mine.extendleft(delivery.chunk for delivery in reversed(deliveries))
         self._in_hand = ()
 
     def flush(self, *, timeout_seconds: float) -> bool:
