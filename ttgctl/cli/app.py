@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "monitor": "Watch a run that another terminal started.",
     "runs": "List what ran here, newest first.",
     "verify": "Judge a run again, from what broker and ledger hold.",
+    "results": "Write a run's results, also while it runs or years later.",
     "resume": "Go on with a run whose command was interrupted or killed.",
     "replay": "Repeat a run under a new name, and say whether it came to the same.",
     "report": "Write a report on one run or several: Markdown, HTML or DOCX.",

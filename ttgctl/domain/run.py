@@ -58,6 +58,10 @@ class RunSpec:
     chunk_function: bool = False
     parameter_source: str | None = None
     work_ms: float = 0.0
+    parameter_timeout: str = ""
+    parameter_memory_bytes: int = 0
+    out: str | None = None
+    reuse: tuple[str, ...] = ()
     fault_rate: float = 0.0
     seed: int = 0
     delivery: DeliveryOptions = field(default_factory=DeliveryOptions)

@@ -23,6 +23,8 @@ def worker_settings(
         workload=workload,
         chunk_function=spec.chunk_function,
         work_seconds=spec.work_ms / 1000,
+        parameter_timeout=spec.parameter_timeout,
+        parameter_memory_bytes=spec.parameter_memory_bytes,
         fault_rate=planned.error_rate,
         seed=spec.seed,
         poison=planned.poison,

@@ -82,19 +82,21 @@ def replay(
         bool, typer.Option("--no-faults", help="Without the faults of the run's plan, such as poison.")
     ] = False,
     out: flags.ResultsOut = None,
+    overwrite: flags.Overwrite = False,
     common: VerdictOptions,
 ) -> int:
     """Put dead letters back as tasks, all of them or the chosen ones, and go on to a new verdict."""
-    if out is not None:
-        check_out_path(out)
     known = KnownRun.find(run)
+    if out is not None:
+        check_out_path(out, overwrite=overwrite or known.writes_to(out))
+    if not known.spec.has_queue:
+        raise SpecError(f"run {known.spec.run_id} has fixed shares, and no queue to put anything back on")
     choice = letters.choice()
     with run_lock(known.folder.lock), _ledger(known) as ledger:
         chosen = _chosen(ledger, choice)
         open_ones = [entry for entry in chosen if entry.replayable]
         if not open_ones:
             raise SpecError(f"run {known.spec.run_id} has no such dead letter that could be tried again")
-        _check_broker(known, common.broker_url)
         spec = known.spec if workload is None else _with_workload(known, workload)
         say(f"{want_back(ledger, chosen):,} chunks go back to the tasks")
     if no_faults:
@@ -146,23 +148,6 @@ def _printed_as_json(found: list[Entry], output: flags.TableOutput) -> bool:
         sys.stdout.buffer.write(dead_letters_json(found))
         return True
     return False
-
-
-def _check_broker(known: KnownRun, broker_url: str | None) -> None:
-    """Before anything is changed: a broker that was cleaned up has nothing to put back."""
-    spec = known.spec
-    if not spec.has_queue:
-        raise SpecError(f"run {spec.run_id} has fixed shares, and no queue to put anything back on")
-    external = broker_url is not None or spec.placement.external_broker
-    with closing(known.substrate(broker_url=broker_url)) as substrate:
-        if external or substrate.owned(spec.run_id):
-            endpoint = substrate.start_broker(spec, say)
-            with closing(open_broker(endpoint.host_url, options=spec.delivery)) as broker:
-                if broker.exists(spec.run_id):
-                    return
-    raise SpecError(
-        f"the queues of run {spec.run_id} were removed; repeat the run with: ttgctl replay {spec.run_id}"
-    )
 
 
 def _with_workload(known: KnownRun, workload: str) -> RunSpec:

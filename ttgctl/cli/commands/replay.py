@@ -12,6 +12,7 @@ def replay(
     run: flags.Run = None,
     name: flags.Name = None,
     out: flags.ResultsOut = None,
+    overwrite: flags.Overwrite = False,
     *,
     common: VerdictOptions,
 ) -> int:
@@ -28,7 +29,7 @@ def replay(
     from ttgctl.ui.views.rerun import difference
 
     if out is not None:
-        check_out_path(out)
+        check_out_path(out, overwrite=overwrite)
     first = KnownRun.find(run)
     url = common.broker_url or first.folder.read_broker_url()
     spec = replace(
@@ -36,6 +37,7 @@ def replay(
         run_id=name or made_up_name("again"),
         placement=replace(first.spec.placement, external_broker=url is not None),
         timeout_seconds=common.timeout or first.spec.timeout_seconds,
+        out=None if out is None else str(out.absolute()),
         created_at=time.time(),
     )
     folder, substrate = prepare(spec, broker_url=url)
@@ -43,7 +45,7 @@ def replay(
         shutil.copytree(first.folder.input, folder.input, dirs_exist_ok=True)
     say(f"repeating {first.spec.run_id} as {spec.run_id}")
     source = KnownRun(folder, spec).source()
-    code = conduct(spec, substrate=substrate, source=source, common=common, out=out)
+    code = conduct(spec, substrate=substrate, source=source, common=common)
     verdict = read_record(folder).verdict
     if verdict is not None:
         say(difference(read_record(first.folder).verdict, verdict))

@@ -20,6 +20,7 @@ from ttgctl.domain.verdict import ExitCode
 def resume(
     run: flags.Run = None,
     out: flags.ResultsOut = None,
+    overwrite: flags.Overwrite = False,
     *,
     common: VerdictOptions,
 ) -> int:
@@ -31,9 +32,9 @@ def resume(
     from ttgctl.domain.events import Finished
     from ttgctl.domain.run import SpecError
 
-    if out is not None:
-        check_out_path(out)
     known = KnownRun.find(run)
+    if out is not None:
+        check_out_path(out, overwrite=overwrite or known.writes_to(out))
     run_id = known.spec.run_id
     # By the ledger and not by an earlier verdict alone: dead letters may have been put back since.
     judged = any(isinstance(event, Finished) for event in last_events(known.folder.events)[-1:])
@@ -42,6 +43,9 @@ def resume(
             again = f"ttgctl dlq replay {run_id}" if ledger.dead else f"ttgctl verify {run_id}"
             what = "put its dead letters back" if ledger.dead else "judge it again"
             raise SpecError(f"run {run_id} is complete; {what} with: {again}")
+        last = last_events(known.folder.events)[-1:]
+        if any(isinstance(event, Finished) and event.verdict.chunks.lost for event in last):
+            ledger.publish_again()
     return carry_on(known, known.spec, common=common, out=out)
 
 
@@ -49,16 +53,19 @@ def carry_on(known: KnownRun, spec: RunSpec, *, common: VerdictOptions, out: Pat
     """``spec`` is the run's own, or what this command changes of it.
 
     Faults that were injected are not injected again; dead letters that the ledger wants back are
-    put back; chunks that have a result are not computed again.
+    put back; chunks that have a result are not computed again. Results go where the run was to write them,
+    or to ``out`` from now on.
     """
     if not spec.has_queue:
         raise SpecError(f"fixed shares can't go on; repeat the run with: ttgctl replay {spec.run_id}")
+    if out is not None:
+        spec = replace(spec, out=str(out.absolute()))
+        known.folder.write_spec(spec)
     earlier = Earlier(faults=faults_of(read_events(known.folder.events)))
     return conduct(
         replace(spec, timeout_seconds=common.timeout),
         substrate=known.substrate(broker_url=common.broker_url),
         source=known.source(),
         common=common,
-        out=out,
         earlier=earlier,
     )

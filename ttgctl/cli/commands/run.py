@@ -28,6 +28,7 @@ def run(
         typer.Option(help="The parameters: .yaml (a grid), .csv or .jsonl.", rich_help_panel=flags.WORK),
     ],
     out: flags.ResultsOut = None,
+    overwrite: flags.Overwrite = False,
     chunk_size: flags.ChunkSize = None,
     chunk_function: Annotated[
         bool,
@@ -44,8 +45,8 @@ def run(
     from ttgctl.core.inputs.parameters import open_parameters
 
     if out is not None:
-        check_out_path(out)
         check_not_input(out, parameters, Path(workload.rpartition(":")[0]))
+        check_out_path(out, overwrite=overwrite)
     source = open_parameters(parameters)
     checked = check_workload(workload)
     work = Work(
@@ -55,6 +56,7 @@ def run(
         workload=checked.reference,
         chunk_function=chunk_function,
         parameter_source=parameters.name,
+        out=None if out is None else str(out.absolute()),
     )
     spec = specify(common, work)
     if dry_run:
@@ -65,7 +67,7 @@ def run(
     copy_input(folder, parameters)
     checked.copy_to(folder)
     source = open_parameters(folder.input / parameters.name, total=spec.parameters_total)
-    return conduct(spec, substrate=substrate, source=source, common=common, out=out)
+    return conduct(spec, substrate=substrate, source=source, common=common)
 
 
 def _fitting_chunk_size(total: int, workers: int) -> int:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from ttgctl.cli.options.quantities import memory_bytes, parameter_timeout
+
 
 class BackendName(StrEnum):
     rabbitmq = "rabbitmq"
@@ -98,6 +100,26 @@ WorkMs = Annotated[
 ]
 Workers = Annotated[int, typer.Option(min=1, help="How many workers.", rich_help_panel=WORK)]
 Seed = Annotated[int, typer.Option(min=0, help="Decides all that is random.", rich_help_panel=WORK)]
+ParameterTimeout = Annotated[
+    str,
+    typer.Option(
+        metavar="DURATION",
+        help="The longest that a parameter may take: 30s, 5m, or 10x the median so far.",
+        parser=parameter_timeout,
+        show_default=False,
+        rich_help_panel=WORK,
+    ),
+]
+ParameterMemory = Annotated[
+    int,
+    typer.Option(
+        metavar="SIZE",
+        help="The most memory that a parameter may take: 500Mi, 2Gi. In a pod by default 90 % of its limit.",
+        parser=memory_bytes,
+        show_default=False,
+        rich_help_panel=WORK,
+    ),
+]
 FaultRate = Annotated[
     float,
     typer.Option(min=0, max=1, help="Share of attempts that fail on purpose.", rich_help_panel=FAULTS),
@@ -161,6 +183,9 @@ IdleExit = Annotated[
 ]
 ResultsOut = Annotated[
     Path | None, typer.Option(help="Results: .csv, .jsonl or .parquet.", rich_help_panel=SHOW)
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what --out names, if it is there.", rich_help_panel=SHOW)
 ]
 Name = Annotated[str | None, typer.Option(help="Name of the run; by default made up.", rich_help_panel=WORK)]
 Keep = Annotated[

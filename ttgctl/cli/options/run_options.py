@@ -41,6 +41,8 @@ class RunOptions(VerdictOptions):
     fault_rate: flags.FaultRate = 0.0
     require_effect: flags.RequireEffect = False
     unsafe_ack_early: flags.UnsafeAckEarly = False
+    parameter_timeout: flags.ParameterTimeout = ""
+    parameter_memory: flags.ParameterMemory = 0
     max_attempts: flags.MaxAttempts = 3
     retry_delay_ms: flags.RetryDelayMs = 1000
     lease_ms: flags.LeaseMs = 5000

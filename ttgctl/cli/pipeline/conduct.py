@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Final
 
 from ttgctl.cli.options.flags import Monitor, Output
 from ttgctl.cli.options.run_options import VerdictOptions
@@ -18,7 +19,9 @@ from ttgctl.cli.status import say
 from ttgctl.cli.streams import forget_stdout
 from ttgctl.core.account.external_queues import ExternalQueues
 from ttgctl.core.account.ledger import Ledger
-from ttgctl.core.account.results_file import rows, write_results
+from ttgctl.core.account.out_file import OutFileError
+from ttgctl.core.account.result_rows import rows
+from ttgctl.core.account.results_file import write_results
 from ttgctl.core.cleanup import remove
 from ttgctl.core.inputs.parameters import ParameterSource
 from ttgctl.core.ports import Substrate
@@ -34,6 +37,9 @@ from ttgctl.domain.verdict import ExitCode, Verdict
 from ttgctl.ui.live.view import Mode, OutputGone, choose_mode, open_view
 from ttgctl.ui.reports.run_report import write_run_report
 
+# With a value, or given up, for each parameter: the run's folder has all that there will ever be.
+_NOTHING_OUTSTANDING: Final = (ExitCode.LOSSLESS, ExitCode.DEAD_LETTERS)
+
 
 def conduct(
     spec: RunSpec,
@@ -41,13 +47,13 @@ def conduct(
     substrate: Substrate,
     source: ParameterSource,
     common: VerdictOptions,
-    out: Path | None = None,
     earlier: Earlier | None = None,
 ) -> ExitCode:
-    """Runs, shows, judges and tidies up; the exit code says how it went.
+    """Runs, shows, judges, writes the results and tidies up; the exit code says how it went.
 
-    After a lossless run all that it made is removed, unless ``--keep``; after any other it stays,
-    so that it can be resumed, looked at, or have its dead letters replayed.
+    After a run of which nothing is outstanding all that it made is removed but its folder, unless
+    ``--keep``, for that is enough to put its dead letters back; after any other it stays, so that it can be
+    resumed and looked at.
     """
     folder = run_folder(spec.run_id)
     web = WebMonitor(spec, substrate, say) if with_ui(common.monitor, spec, say) else None
@@ -60,24 +66,43 @@ def conduct(
             )
         except OutputGone as gone:
             forget_stdout()
+            keep_results(spec, source)
             say(f"{gone}; the run was stopped and nothing is lost. {_how_to_go_on(spec)}")
             return ExitCode.INTERRUPTED
         if verdict is None:
+            keep_results(spec, source)
             say(f"interrupted; nothing is lost. {_how_to_go_on(spec)}")
             return ExitCode.INTERRUPTED
-        if out is not None and verdict.complete:
-            with closing(Ledger(folder.ledger, spec)) as ledger:
-                write_results(out, lambda: rows(spec, ledger, source))
-            say(f"results: {out}")
+        # The verdict first: that it can be seen must not depend on a file that can be written.
         shown = _shown(verdict, common.output)
+        keep_results(spec, source)
         if interrupted is not None:
             say(f"{interrupted.reason}. {_how_to_go_on(spec)}")
-        elif common.keep or verdict.exit_code is not ExitCode.LOSSLESS:
+        elif common.keep or verdict.exit_code not in _NOTHING_OUTSTANDING:
             kept = "broker and queues are" if spec.has_queue else "its shares are"
             say(f"{kept} kept; remove them with: ttgctl cleanup {spec.run_id}")
         else:
             remove_run(spec, substrate)
     return verdict.exit_code if shown else ExitCode.MISSING
+
+
+def keep_results(spec: RunSpec, source: ParameterSource) -> None:
+    """Writes the results where the run is to write them, as far as there are any; what is in the way is said
+    in a line, for the ledger has them all the same."""
+    if spec.out is None:
+        return
+    folder = run_folder(spec.run_id)
+    with closing(Ledger(folder.ledger, spec)) as ledger:
+        if not ledger.totals.parameters_ok and not ledger.totals.parameters_failed:
+            return
+        partial = ledger.accounted < spec.chunks_total
+        try:
+            target = write_results(Path(spec.out), lambda: rows(spec, ledger, source), partial=partial)
+        except OutFileError as error:
+            again = f"ttgctl results {spec.run_id} --out ELSEWHERE{' --partial' if partial else ''}"
+            say(f"error: {error}; the results are in the run's folder, write them with: {again}")
+        else:
+            say(f"results{' so far' if partial else ''}: {target}")
 
 
 def _shown(verdict: Verdict, output: Output) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ttgctl.core.inputs.parameters import ParameterSource, open_parameters
 from ttgctl.core.ports import Substrate
@@ -28,6 +29,10 @@ class KnownRun:
         return open_substrate(
             self.spec.substrate, self.spec.placement, backend=self.spec.backend, broker_url=url
         )
+
+    def writes_to(self, path: Path) -> bool:
+        """Whether this is where its own results are, which it may replace."""
+        return self.spec.out is not None and Path(self.spec.out) == path.absolute()
 
     def source(self) -> ParameterSource:
         """The run's parameters as they were at its start."""

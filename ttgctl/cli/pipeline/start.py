@@ -35,6 +35,8 @@ class Work:
     workload: str | None = None
     chunk_function: bool = False
     parameter_source: str | None = None
+    out: str | None = None
+    reuse: tuple[str, ...] = ()
 
 
 def synthetic_work(
@@ -72,6 +74,10 @@ def specify(common: RunOptions, work: Work) -> RunSpec:
         chunk_function=work.chunk_function,
         work_ms=work.work_ms,
         workers=common.workers,
+        parameter_timeout=common.parameter_timeout,
+        parameter_memory_bytes=common.parameter_memory,
+        out=work.out,
+        reuse=work.reuse,
         fault_rate=common.fault_rate,
         seed=common.seed,
         delivery=common.delivery,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
+from ttg_worker.brokers.attempts import replayed
 from ttg_worker.brokers.base import Broker, Recorded
-from ttg_worker.wire import DeadLetter
+from ttg_worker.wire import Chunk, DeadLetter
 from ttgctl.core.account.ledger import DEAD, DROPPED, REPLAYED, REPLAYING, Ledger
 
 # So many are put back before the ledger is told: few enough that a crash repeats little.
@@ -87,8 +89,9 @@ def want_back(ledger: Ledger, chosen: Sequence[Entry]) -> int:
     return len({entry.chunk_id for entry in back})
 
 
-def settle_with_broker(broker: Broker, run_id: str, ledger: Ledger) -> int:
-    """Does on the broker what the ledger says of dead letters; returns how many chunks are back.
+def settle_with_broker(broker: Broker, run_id: str, ledger: Ledger) -> list[Chunk]:
+    """Does on the broker what the ledger says of dead letters; returns the chunks that are back. Letters of
+    queues that are gone are none of this broker's, and what they want back is published.
 
     Each chunk, or part of a chunk, is put back once, however many letters it has. What a command that died
     in the middle had done already may be done again: a chunk put back twice is a duplicate at worst.
@@ -104,15 +107,29 @@ def settle_with_broker(broker: Broker, run_id: str, ledger: Ledger) -> int:
             if part in newest:
                 superseded.append(newest[part])
             newest[part] = entry
-    _in_batches(superseded, lambda entry: broker.discard(run_id, entry.letter), ledger)
-    _in_batches(list(newest.values()), lambda entry: broker.replay(run_id, entry.letter), ledger)
-    return len(newest)
+    _in_batches(superseded, lambda entry: _discard(broker, run_id, entry), ledger)
+    _in_batches(list(newest.values()), lambda entry: _put_back(broker, run_id, entry), ledger)
+    return [chunk for entry in newest.values() if (chunk := entry.letter.message.chunk) is not None]
+
+
+def _put_back(broker: Broker, run_id: str, entry: Entry) -> None:
+    if entry.letter.position >= 0:
+        broker.replay(run_id, entry.letter)
+        return
+    with closing(broker.publisher(run_id)) as publisher:
+        for _ in publisher.publish([replayed(entry.letter)]):
+            pass
+
+
+def _discard(broker: Broker, run_id: str, entry: Entry) -> None:
+    if entry.letter.position >= 0:
+        broker.discard(run_id, entry.letter)
 
 
 def discard_dropped(broker: Broker, run_id: str, ledger: Ledger) -> None:
     """Lets the broker forget what the ledger says is dropped, in part or not at all forgotten yet."""
     for letter, state in ledger.dead_letters():
-        if state == DROPPED:
+        if state == DROPPED and letter.position >= 0:
             broker.discard(run_id, letter)
 
 

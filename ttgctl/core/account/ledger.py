@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -31,6 +31,8 @@ from ttgctl.core.account.ledger_file import (
 from ttgctl.core.account.partial_chunk import PartialChunk
 from ttgctl.domain.run import RunSpec
 
+# Further than any position of a broker's.
+_FAR: Final = 2**62
 DUPLICATE, CONFLICT, UNEXPECTED = "duplicate", "conflict", "unexpected"
 # What became of a dead letter. It is REPLAYING from the wish to put it back until the broker has it:
 # a command that dies between the two leaves a chunk that is outstanding, and not one given up.
@@ -519,6 +521,40 @@ class Ledger:
         for (digest,) in self._db.execute("SELECT digest FROM results ORDER BY chunk_id"):
             total.update(digest.encode())
         return total.hexdigest()
+
+    def outstanding_offsets(self, chunk_id: int) -> tuple[int, ...]:
+        """The parameters of a chunk that have neither a value nor are given up; empty where that is true of
+        all of them."""
+        partial = self._partial.get(chunk_id)
+        return () if partial is None else partial.outstanding_offsets
+
+    def begin_again(self) -> None:
+        """The queues that its positions are of are gone, and new ones count from 0: what is recorded is
+        before all that comes now, and what is outstanding is to be published again."""
+        self.commit()
+        for table in ("parts", "extras", "dead_letters"):
+            rows = self._db.execute(f"SELECT position FROM {table} ORDER BY position").fetchall()  # noqa: S608
+            # In two steps: a new position may be another row's old one.
+            moves = [(number - len(rows) - _FAR, position) for number, (position,) in enumerate(rows)]
+            self._db.executemany(f"UPDATE {table} SET position = ? WHERE position = ?", moves)  # noqa: S608
+            self._db.execute(f"UPDATE {table} SET position = position + ?", (_FAR,))  # noqa: S608
+        self._db.execute("UPDATE results SET position = -1")
+        self.publish_again()
+        self.results_position = self.dead_letters_position = -1
+
+    def publish_again(self) -> None:
+        """What is outstanding is to be published again, until :meth:`published_again`."""
+        self._set_fact("publish_again", 1)
+        self.commit()
+
+    @property
+    def is_to_publish_again(self) -> bool:
+        """Whether what is outstanding is on no queue, as far as anybody knows."""
+        return bool(self._facts.get("publish_again", 0))
+
+    def published_again(self) -> None:
+        """All that was outstanding is on the queues."""
+        self._set_fact("publish_again", 0)
 
     def parameters_missing(self, chunk_ids: Iterable[int]) -> int:
         """How many parameters of these chunks have neither a value nor are given up."""

@@ -49,6 +49,13 @@ class PartialChunk:
         return any(not self._ok[offset] for offset in offsets)
 
     @property
+    def outstanding_offsets(self) -> tuple[int, ...]:
+        """Those that have no value and are not given up; empty where that is true of all of them."""
+        if not self.ok and not self.failed:
+            return ()
+        return tuple(o for o in range(self.size) if not self._ok[o] and not self._given_up[o])
+
+    @property
     def failed_offsets(self) -> Sequence[int]:
         """Those that are given up and have no value."""
         return [o for o in range(self.size) if self._given_up[o] and not self._ok[o]]

@@ -21,52 +21,31 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import io
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import IO, Any, Final
 
 import msgspec
 
-from ttgctl.core.account.failures import failures
-from ttgctl.core.account.ledger import ChunkValues, Ledger
 from ttgctl.core.account.out_file import OutFileError, check_writable, whole_file
-from ttgctl.core.account.stored_values import decode_values, json_value
-from ttgctl.core.inputs.parameters import ParameterSource
-from ttgctl.domain.run import RunSpec
+from ttgctl.core.account.result_rows import MISSING, Row, Rows
+from ttgctl.core.account.result_table import ResultTable, UnknownColumn
+from ttgctl.core.account.stored_values import json_value
+
+_PARQUET_ROWS: Final = 20_000
 
 
-class _Missing:
-    def __repr__(self) -> str:
-        return "MISSING"
-
-
-MISSING: Final = _Missing()
-# Why there is neither a value nor an error of the function's own.
-NO_VALUE: Final = "no value (lost, or not computed yet)"
-
-
-class Row(NamedTuple):
-    """A parameter and its value, or :data:`MISSING` and why; ``seconds`` is 0 where it was too short to
-    tell."""
-
-    parameter: Any
-    value: Any = MISSING
-    error: str | None = None
-    attempts: int | None = None
-    seconds: float = 0.0
-
-
-# Called once or twice: columns can only be known when all rows were seen. Gives the same each time.
-Rows = Callable[[], Iterable[Row]]
-
-
-def check_out_path(path: Path) -> None:
-    """Raises :class:`OutFileError` for a path that :func:`write_results` could not write to."""
+def check_out_path(path: Path, *, overwrite: bool = True) -> None:
+    """Raises :class:`OutFileError` for a path that :func:`write_results` could not write to, or where a file
+    is that it must not replace."""
     if path.suffix.lower() not in _WRITERS:
         raise OutFileError(f"{path}: expected a file with one of the endings {', '.join(_WRITERS)}")
     check_writable(path)
+    if not overwrite and path.exists():
+        raise OutFileError(f"{path} is there already; name another file, or replace it with --overwrite")
     if path.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise OutFileError(
             f"{path}: Parquet needs pyarrow; take .csv or .jsonl, or run: pip install 'ttgctl[parquet]'"
@@ -80,132 +59,58 @@ def check_not_input(path: Path, *inputs: Path) -> None:
             raise OutFileError(f"--out {path} is what the run reads; name another file")
 
 
-def write_results(path: Path, rows: Rows) -> None:
-    """Writes all rows in the format of the path's ending.
+def write_results(path: Path, rows: Rows, *, columns: Sequence[str] = (), partial: bool = False) -> Path:
+    """Writes all rows, with all columns that they need or those named, in the format of the path's ending.
 
-    Raises :class:`OutFileError`, and then an older file is as it was.
+    ``partial`` results go to ``PATH.partial``; whole ones take its place. Returns where they are. Raises
+    :class:`OutFileError`, and then an older file is as it was.
     """
     check_out_path(path)
-    with whole_file(path) as part:
-        _WRITERS[path.suffix.lower()](part, rows)
+    beside = path.with_name(f"{path.name}.partial")
+    target = beside if partial else path
+    with whole_file(target) as part, part.open("wb") as file:
+        _checked(_WRITERS[path.suffix.lower()], file, rows, columns)
+    if not partial:
+        beside.unlink(missing_ok=True)
+    return target
 
 
-# A dict whose keys are data and not names would otherwise become a table without end.
-_COLUMNS_MOST: Final = 500
-_PARQUET_ROWS: Final = 20_000
-_EXACT_IN_DOUBLE: Final = 2**53
-_EXACT_IN_INT64: Final = 2**63
+def write_rows(file: IO[bytes], ending: str, rows: Rows, *, columns: Sequence[str] = ()) -> None:
+    """The same to an open file, in the format of an ending such as ``.csv``."""
+    _checked(_WRITERS[ending], file, rows, columns)
 
 
-class _Column(NamedTuple):
-    """``key`` is None where the whole parameter or value is the cell."""
-
-    name: str
-    key: str | None
-    kinds: set[str]
-
-
-class _Half:
-    """The columns of the parameters, or those of the values."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._dicts = True
-        self._keys: dict[str, set[str]] = {}
-        self._whole: set[str] = set()
-
-    def look_at(self, item: Any) -> None:
-        if item is MISSING:
-            return
-        self._whole.add(_kind(item))
-        if item is None or not self._dicts:
-            return
-        if not isinstance(item, dict) or not item:
-            self._dicts = False
-            return
-        for key, cell in item.items():
-            self._keys.setdefault(key, set()).add(_kind(cell))
-        self._dicts = len(self._keys) <= _COLUMNS_MOST
-
-    def columns(self, *, taken: Iterable[str] = ()) -> list[_Column]:
-        if not self._dicts or not self._keys:
-            return [_Column(_free(self._name, taken), None, self._whole)]
-        names: list[str] = list(taken)
-        columns = []
-        for key, kinds in self._keys.items():
-            columns.append(_Column(_free(key, names), key, kinds))
-            names.append(columns[-1].name)
-        return columns
-
-
-class _Table:
-    """The columns that all rows together need, and each row's cells in them."""
-
-    def __init__(self, rows: Iterable[Row]) -> None:
-        parameters, values = _Half("parameter"), _Half("value")
-        self._has_errors = False
-        for row in rows:
-            parameters.look_at(row.parameter)
-            values.look_at(row.value)
-            self._has_errors = self._has_errors or row.error is not None
-        self._parameters = parameters.columns()
-        self._values = values.columns(taken=[column.name for column in self._parameters])
-        self.columns = self._parameters + self._values
-        if self._has_errors:
-            taken = [column.name for column in self.columns]
-            for name, kind in (("error", "text"), ("attempts", "int")):
-                self.columns.append(_Column(_free(name, taken), None, {kind}))
-
-    def cells(self, row: Row) -> list[Any]:
-        """None where there is nothing."""
-        cells = [_cell(row.parameter, column) for column in self._parameters]
-        cells += [_cell(row.value, column) for column in self._values]
-        return [*cells, row.error, row.attempts] if self._has_errors else cells
-
-
-def _cell(item: Any, column: _Column) -> Any:
-    if item is MISSING or item is None:
-        return None
-    return item if column.key is None else item.get(column.key)
-
-
-def _free(name: str, taken: Iterable[str]) -> str:
-    while name in taken:
-        name = f"result.{name}"
-    return name
-
-
-def _kind(cell: Any) -> str:
-    if isinstance(cell, bool):
-        return "bool"
-    if isinstance(cell, int):
-        if abs(cell) <= _EXACT_IN_DOUBLE:
-            return "int"
-        return "int64" if -_EXACT_IN_INT64 <= cell < _EXACT_IN_INT64 else "json"
-    if isinstance(cell, float):
-        return "double"
-    if isinstance(cell, str):
-        return "text"
-    return "nothing" if cell is None else "json"
+def _checked(
+    write: Callable[[IO[bytes], Rows, Sequence[str]], None],
+    file: IO[bytes],
+    rows: Rows,
+    columns: Sequence[str],
+) -> None:
+    try:
+        write(file, rows, columns)
+    except UnknownColumn as error:
+        raise OutFileError(str(error)) from None
 
 
 def _json(value: Any) -> str:
     return msgspec.json.encode(json_value(value)).decode()
 
 
-def _write_csv(path: Path, rows: Rows) -> None:
-    table = _Table(rows())
-    with path.open("w", encoding="utf-8", newline="") as file:
-        plain = csv.writer(file, lineterminator="\n")
-        # Before Python 3.13 a carriage return is not quoted by itself, and every reader ends a row there.
-        quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+def _write_csv(file: IO[bytes], rows: Rows, columns: Sequence[str]) -> None:
+    table = ResultTable(rows(), columns)
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=False)
+    plain = csv.writer(text, lineterminator="\n")
+    # Before Python 3.13 a carriage return is not quoted by itself, and every reader ends a row there.
+    quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
 
-        def write(cells: list[str]) -> None:
-            (quoted if any("\r" in cell for cell in cells) else plain).writerow(cells)
+    def write(cells: list[str]) -> None:
+        (quoted if any("\r" in cell for cell in cells) else plain).writerow(cells)
 
-        write([column.name for column in table.columns])
-        for row in rows():
-            write([_csv_cell(cell) for cell in table.cells(row)])
+    write([column.name for column in table.columns])
+    for row in rows():
+        write([_csv_cell(cell) for cell in table.cells(row)])
+    # The file is the caller's to close.
+    text.detach()
 
 
 def _csv_cell(cell: Any) -> str:
@@ -216,23 +121,26 @@ def _csv_cell(cell: Any) -> str:
     return cell if isinstance(cell, str) else _json(cell)
 
 
-def _write_json_lines(path: Path, rows: Rows) -> None:
+def _write_json_lines(file: IO[bytes], rows: Rows, columns: Sequence[str]) -> None:
     encode = msgspec.json.Encoder().encode
-    with path.open("wb") as file:
-        for row in rows():
+    table = ResultTable(rows(), columns) if columns else None
+    for row in rows():
+        if table is not None:
+            line = dict(zip(columns, map(json_value, table.cells(row)), strict=True))
+        else:
             line = {"parameter": json_value(row.parameter)}
             if row.value is not MISSING:
                 line["value"] = json_value(row.value)
             if row.error is not None:
                 line |= {"error": row.error, "attempts": row.attempts}
-            file.write(encode(line) + b"\n")
+        file.write(encode(line) + b"\n")
 
 
-def _write_parquet(path: Path, rows: Rows) -> None:
+def _write_parquet(file: IO[bytes], rows: Rows, columns: Sequence[str]) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    table = _Table(rows())
+    table = ResultTable(rows(), columns)
     types = [_parquet_type(column.kinds) for column in table.columns]
     schema = pyarrow.schema(
         [
@@ -240,7 +148,7 @@ def _write_parquet(path: Path, rows: Rows) -> None:
             for column, name in zip(table.columns, types, strict=True)
         ]
     )
-    with pyarrow.parquet.ParquetWriter(path, schema) as writer:
+    with pyarrow.parquet.ParquetWriter(file, schema) as writer:
         for batch in _batches(rows()):
             cells = zip(*map(table.cells, batch), strict=True)
             arrays = [
@@ -278,34 +186,9 @@ def _parquet_cell(cell: Any, name: str) -> Any:
     return float(cell) if name == "float64" else cell
 
 
-_WRITERS: Final[dict[str, Callable[[Path, Rows], None]]] = {
+_WRITERS: Final[dict[str, Callable[[IO[bytes], Rows, Sequence[str]], None]]] = {
     ".csv": _write_csv,
     ".jsonl": _write_json_lines,
     ".ndjson": _write_json_lines,
     ".parquet": _write_parquet,
 }
-
-
-def rows(spec: RunSpec, ledger: Ledger, source: ParameterSource) -> Iterator[Row]:
-    """One row a parameter, in order."""
-    errors = {
-        index: (failure.error.summary, failure.attempts)
-        for failure in failures(ledger, spec)
-        for index in failure.indices
-    }
-    for chunk in ledger.chunks():
-        indices = spec.chunk_range(chunk.chunk_id)
-        values = dict(zip(chunk.offsets, _told(chunk), strict=True))
-        for offset, (index, parameter) in enumerate(zip(indices, source.values(indices), strict=True)):
-            found = values.get(offset)
-            if found is not None:
-                yield Row(parameter, *found)
-            else:
-                error, attempts = errors.get(index, (NO_VALUE, None))
-                yield Row(parameter, MISSING, error, attempts)
-
-
-def _told(chunk: ChunkValues) -> Iterator[tuple[Any, None, int, float]]:
-    decoded = [] if chunk.values is None else decode_values(chunk.values)
-    for value, attempts, seconds in zip(decoded, chunk.attempts, chunk.seconds, strict=True):
-        yield value, None, attempts, seconds

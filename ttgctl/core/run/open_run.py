@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from array import array
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 from ttg_worker.brokers.base import Broker, Observer, QueueCounts
+from ttg_worker.wire import Chunk
+from ttgctl.core.account.ledger import Ledger
 from ttgctl.core.faults.view import RunView
 from ttgctl.core.ports import BrokerEndpoint
 from ttgctl.core.run.broker_supervisor import BrokerSupervisor
@@ -14,7 +17,7 @@ from ttgctl.core.run.clock import Every
 from ttgctl.core.run.ledger_reader import LedgerReader
 from ttgctl.core.run.observation import Observation
 from ttgctl.core.run.phases import in_phase
-from ttgctl.core.run.publishing import Publishing
+from ttgctl.core.run.publishing import Outstanding, Publishing
 from ttgctl.core.run.queue_watch import QueueWatch
 from ttgctl.core.run.quiescence import Quiescence
 from ttgctl.core.run.run_setup import RunSetup
@@ -38,7 +41,13 @@ class OpenRun:
         self._observation = Observation(spec, setup.ledger, self._reader.heartbeats)
         self._workers = WorkerSupervisor(spec, setup.substrate, clock=clock)
         self._broker_supervisor = BrokerSupervisor(spec, setup.substrate, clock=clock)
-        self._publishing = Publishing(broker, spec, setup.source, first=setup.ledger.acknowledged)
+        self._publishing = Publishing(
+            broker,
+            spec,
+            setup.source,
+            first=setup.ledger.acknowledged,
+            again=_outstanding(setup.ledger, setup.put_back),
+        )
         self._watch = QueueWatch(broker, spec.run_id)
         self._supervise = Every(SUPERVISE_SECONDS, clock=clock)
         self._inject = Every(FAULTS_SECONDS, clock=clock)
@@ -122,6 +131,8 @@ class OpenRun:
         self._setup.ledger.record_published(
             attempted=self._publishing.attempted, acknowledged=self._publishing.acknowledged
         )
+        if self._publishing.again_finished:
+            self._setup.ledger.published_again()
 
     def _view(self) -> RunView:
         return self._observation.view(
@@ -154,6 +165,21 @@ class OpenRun:
         self.stop()
         setup.ledger.commit()
         yield setup.verdict(queues, finished=True)
+
+
+def _outstanding(ledger: Ledger, put_back: Sequence[Chunk]) -> Outstanding:
+    """What is to be published once more, the queues that it was on being gone; but not what was put back."""
+    if not ledger.is_to_publish_again:
+        return Outstanding()
+    back = {(chunk.chunk_id, chunk.offsets) for chunk in put_back}
+    chunk_ids, parts = array("Q"), {}
+    for chunk_id in ledger.missing(ledger.acknowledged):
+        offsets = ledger.outstanding_offsets(chunk_id)
+        if (chunk_id, offsets) not in back:
+            chunk_ids.append(chunk_id)
+            if offsets:
+                parts[chunk_id] = offsets
+    return Outstanding(chunk_ids, parts)
 
 
 @contextmanager

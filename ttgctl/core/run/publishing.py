@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
 from ttg_worker.backoff import Outage
+from ttg_worker.brokers.attempts import part_of
 from ttg_worker.brokers.base import Broker
 from ttg_worker.errors import BrokerUnavailable
 from ttg_worker.simulated_faults import Picks
@@ -24,19 +26,43 @@ PATIENCE_SECONDS: Final = 120.0
 
 def chunks_of(spec: RunSpec, source: ParameterSource, *, first: int = 0) -> Iterator[Chunk]:
     """The run's chunks from ``first`` on, made one by one; always the same for the same run."""
+    for chunk_id in range(first, spec.chunks_total):
+        yield chunk_of(spec, source, chunk_id)
+
+
+def chunk_of(spec: RunSpec, source: ParameterSource, chunk_id: int, offsets: tuple[int, ...] = ()) -> Chunk:
+    """One chunk of the run, or those of its parameters that ``offsets`` name."""
+    indices = spec.chunk_range(chunk_id)
     with_values = spec.parameter_source is not None
-    for chunk_id, indices in spec.chunk_ranges(first=first):
-        raw = msgspec.Raw(msgspec.json.encode(source.values(indices))) if with_values else INDICES
-        yield Chunk(spec.run_id, chunk_id, indices.start, indices.stop, raw)
+    raw = msgspec.Raw(msgspec.json.encode(source.values(indices))) if with_values else INDICES
+    whole = Chunk(spec.run_id, chunk_id, indices.start, indices.stop, raw)
+    return part_of(whole, offsets) if offsets else whole
+
+
+@dataclass(frozen=True)
+class Outstanding:
+    """Chunks to be published once more: their ids, and of those that are wanted in part the offsets."""
+
+    chunk_ids: Sequence[int] = ()
+    offsets: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 class Publishing:
-    """``attempted`` and ``acknowledged`` count chunks from the first of the run on.
+    """``attempted`` and ``acknowledged`` count chunks from the first of the run on; those ``again`` come
+    before the rest and count for themselves.
 
     After ``finished`` all are confirmed, or ``error`` says why not.
     """
 
-    def __init__(self, broker: Broker, spec: RunSpec, source: ParameterSource, *, first: int) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        spec: RunSpec,
+        source: ParameterSource,
+        *,
+        first: int,
+        again: Outstanding,
+    ) -> None:
         self._broker = broker
         self._spec = spec
         self._source = source
@@ -45,10 +71,17 @@ class Publishing:
         self._doubled_at: list[int] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publishing", daemon=True)
+        self._again = again
+        self._again_done = 0
         self.attempted = first
         self.acknowledged = first
         self.finished = False
         self.error: Exception | None = None
+
+    @property
+    def again_finished(self) -> bool:
+        """Whether all that was to be published once more is confirmed."""
+        return self._again_done == len(self._again.chunk_ids)
 
     def start(self) -> None:
         self._thread.start()
@@ -76,13 +109,16 @@ class Publishing:
         return True
 
     def _publish(self, outage: Outage) -> None:
-        first = self.acknowledged
+        first, again_before = self.acknowledged, self._again_done
+        again_left = len(self._again.chunk_ids) - again_before
         publisher = self._broker.publisher(self._spec.run_id)
         self._doubled_at.clear()
         try:
             for confirmed in publisher.publish(self._with_duplicates(first)):
                 outage.over()
-                self.acknowledged = first + confirmed - bisect_right(self._doubled_at, confirmed)
+                chunks = confirmed - bisect_right(self._doubled_at, confirmed)
+                self._again_done = again_before + min(chunks, again_left)
+                self.acknowledged = first + max(0, chunks - again_left)
             self.finished = not self._stop.is_set() and self.acknowledged == self._spec.chunks_total
         finally:
             publisher.close()
@@ -99,6 +135,11 @@ class Publishing:
                 yield chunk
 
     def _counted(self, first: int) -> Iterator[Chunk]:
+        again = self._again
+        for chunk_id in again.chunk_ids[self._again_done :]:
+            if self._stop.is_set():
+                return
+            yield chunk_of(self._spec, self._source, chunk_id, again.offsets.get(chunk_id, ()))
         for chunk in chunks_of(self._spec, self._source, first=first):
             if self._stop.is_set():
                 return

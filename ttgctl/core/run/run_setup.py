@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 
 from ttg_worker.brokers.base import QueueCounts
+from ttg_worker.wire import Chunk
 from ttgctl.core.account.judgement import judge
 from ttgctl.core.account.ledger import Ledger
 from ttgctl.core.faults.injector import FaultInjector
@@ -20,7 +21,8 @@ from ttgctl.domain.run import RunSpec
 
 
 class RunSetup:
-    """The collaborators of one run. ``notes`` go into its verdict."""
+    """The collaborators of one run. ``notes`` go into its verdict; ``put_back`` are chunks of dead letters
+    that are tasks again."""
 
     def __init__(
         self,
@@ -42,6 +44,7 @@ class RunSetup:
             parse_plan(spec.faults), spec=spec, substrate=substrate, clock=clock, earlier=earlier.faults
         )
         self.notes: list[str] = ["resumed by a later command"] if earlier.faults or ledger.attempted else []
+        self.put_back: list[Chunk] = []
         self._stop = stop
         self._deadline = None if spec.timeout_seconds is None else clock.monotonic() + spec.timeout_seconds
         self._teardown = Teardown(

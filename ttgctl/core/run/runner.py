@@ -10,7 +10,8 @@ from typing import Final
 from ttg_worker.backoff import Outage
 from ttg_worker.brokers import open_broker
 from ttg_worker.brokers.base import Broker
-from ttg_worker.errors import BrokerError, BrokerUnavailable
+from ttg_worker.errors import BrokerUnavailable
+from ttg_worker.wire import Chunk
 from ttgctl.core.account.dead_letters import settle_with_broker
 from ttgctl.core.account.judgement import known_digests
 from ttgctl.core.account.ledger import Ledger
@@ -76,9 +77,13 @@ def _work(setup: RunSetup) -> Iterator[RunEvent]:
     if endpoint.management_url is not None:
         yield Phase(at=clock.time(), name="ui", detail=endpoint.management_url, seconds=0.0)
     with closing(open_broker(endpoint.host_url, options=spec.delivery)) as broker:
-        back = _take_up(setup, broker)
+        back = setup.put_back = _take_up(setup, broker)
+        if setup.ledger.is_to_publish_again:
+            setup.notes.append(
+                "what had no outcome was lost by the broker, or its queues gone, and published again"
+            )
         if back:
-            yield Phase(at=clock.time(), name="replay", detail=f"{back:,} dead letters are tasks again")
+            yield Phase(at=clock.time(), name="replay", detail=f"{len(back):,} dead letters are tasks again")
         yield from in_phase("workers", lambda say: substrate.start_workers(spec, endpoint), clock=clock)
         with (
             closing(broker.observer(spec.run_id)) as observer,
@@ -88,8 +93,8 @@ def _work(setup: RunSetup) -> Iterator[RunEvent]:
             yield from run.finish()
 
 
-def _take_up(setup: RunSetup, broker: Broker) -> int:
-    """Makes the queues, or finds them, and puts back what the ledger wants back; returns how many."""
+def _take_up(setup: RunSetup, broker: Broker) -> list[Chunk]:
+    """Makes the queues, or finds them, and puts back what the ledger wants back; returns that."""
     outage = Outage(patience_seconds=CONNECT_SECONDS)
     while True:
         setup.check_stop()
@@ -99,13 +104,9 @@ def _take_up(setup: RunSetup, broker: Broker) -> int:
             setup.clock.sleep(outage.pause_after(error))
 
 
-def _try_to_take_up(broker: Broker, run_id: str, ledger: Ledger) -> int:
-    # Positions count from 0 again in new queues, so a ledger that has some can't go on with these.
-    used = ledger.acknowledged or max(ledger.results_position, ledger.dead_letters_position) >= 0
-    if used and not broker.exists(run_id):
-        raise BrokerError(
-            f"the queues of run {run_id} are gone, and the chunks in them; "
-            f"repeat the run with: ttgctl replay {run_id}"
-        )
+def _try_to_take_up(broker: Broker, run_id: str, ledger: Ledger) -> list[Chunk]:
+    # Gone with the broker's storage, removed, or on another broker: ledger and parameters are enough.
+    if ledger.attempted and not broker.exists(run_id):
+        ledger.begin_again()
     broker.declare(run_id)
     return settle_with_broker(broker, run_id, ledger)
