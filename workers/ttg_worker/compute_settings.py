@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from typing import Final
 
 from ttg_worker.compute_process import ComputeProcess, Task
 from ttg_worker.compute_supervisor import ComputeSupervisor
@@ -12,7 +13,8 @@ from ttg_worker.limits import Limits, container_bytes
 from ttg_worker.settings import WorkerSettings
 
 # The name under which the local substrate finds a process; what a function starts is no worker.
-PROCESS_MARK = "TTG_PROCESS"
+PROCESS_MARK: Final = "TTG_PROCESS"
+COMPUTE: Final = "/compute"
 
 
 def supervisor(settings: WorkerSettings) -> ComputeSupervisor:
@@ -38,5 +40,5 @@ def environment_for_compute(environment: Mapping[str, str], settings: WorkerSett
     """The worker's environment without what is for the worker alone, its broker's password above all."""
     kept = {name: value for name, value in environment.items() if name not in settings.to_environment()}
     if PROCESS_MARK in kept:
-        kept[PROCESS_MARK] += "/compute"
+        kept[PROCESS_MARK] += COMPUTE
     return kept

@@ -28,6 +28,7 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
 # Worker ids become file names and keys.
 WorkerId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][-A-Za-z0-9_.]{0,252}$")]
 CHUNK_PARAMETERS_MOST: Final = 10_000_000
+SUMMARY_CHARACTERS: Final = 300
 # Longer texts of errors are cut in the middle, see :func:`cut`.
 ERROR_TEXT_BYTES: Final = 64 * 1024
 
@@ -47,9 +48,12 @@ class ParameterError(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def summary(self) -> str:
-        """The last line that says something, such as ``ValueError: no such rate``."""
+        """The line that says what it was, such as ``ValueError: no such rate``; the last one in doubt."""
         lines = [line.strip() for line in self.text.splitlines() if line.strip()]
-        return lines[-1] if lines else self.kind
+        # Of an exception with many lines of text it is not the last.
+        named = [line for line in lines if line.partition(":")[0].rpartition(".")[2] == self.kind]
+        line = (named or lines or [self.kind])[-1]
+        return line if len(line) <= SUMMARY_CHARACTERS else f"{line[:SUMMARY_CHARACTERS]}…"
 
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -41,17 +41,24 @@ class OpenRun:
         self._observation = Observation(spec, setup.ledger, self._reader.heartbeats)
         self._workers = WorkerSupervisor(spec, setup.substrate, clock=clock)
         self._broker_supervisor = BrokerSupervisor(spec, setup.substrate, clock=clock)
+        outstanding = _outstanding(setup.ledger, setup.put_back)
         self._publishing = Publishing(
             broker,
             spec,
             setup.source,
             first=setup.ledger.acknowledged,
-            again=_outstanding(setup.ledger, setup.put_back),
+            again=outstanding,
         )
         self._watch = QueueWatch(broker, spec.run_id)
         self._supervise = Every(SUPERVISE_SECONDS, clock=clock)
         self._inject = Every(FAULTS_SECONDS, clock=clock)
         self._show = Every(SNAPSHOT_SECONDS, clock=clock)
+
+        if outstanding.chunk_ids:
+            setup.notes.append(
+                f"{len(outstanding.chunk_ids):,} chunks without an outcome were published again: their "
+                "queues were gone, or the broker had lost them"
+            )
 
     def start(self) -> None:
         self._publishing.start()

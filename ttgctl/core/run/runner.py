@@ -78,10 +78,6 @@ def _work(setup: RunSetup) -> Iterator[RunEvent]:
         yield Phase(at=clock.time(), name="ui", detail=endpoint.management_url, seconds=0.0)
     with closing(open_broker(endpoint.host_url, options=spec.delivery)) as broker:
         back = setup.put_back = _take_up(setup, broker)
-        if setup.ledger.is_to_publish_again:
-            setup.notes.append(
-                "what had no outcome was lost by the broker, or its queues gone, and published again"
-            )
         if back:
             yield Phase(at=clock.time(), name="replay", detail=f"{len(back):,} dead letters are tasks again")
         yield from in_phase("workers", lambda say: substrate.start_workers(spec, endpoint), clock=clock)

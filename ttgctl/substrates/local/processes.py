@@ -17,10 +17,11 @@ from typing import Final
 
 import psutil
 
+from ttg_worker.compute_settings import COMPUTE, PROCESS_MARK
 from ttgctl.core.records.run_folder import state_folder
 
 RUN_MARK: Final = "TTG_RUN_FOLDER"
-NAME_MARK: Final = "TTG_PROCESS"
+NAME_MARK: Final = PROCESS_MARK
 
 # Only a parent can reap, and only once: whoever asks about a child of ours asks its Popen.
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -34,6 +35,12 @@ class OwnedProcess:
     run_folder: Path
     pid: int
     created_at: float
+
+    @property
+    def compute_of(self) -> str | None:
+        """The worker whose compute process this is, or who started it there; None for all others."""
+        worker, slash, _ = self.name.partition(COMPUTE)
+        return worker if slash else None
 
     @property
     def uid(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -118,8 +119,13 @@ class LocalSubstrate:
             self._workers[spec.run_id] = self._adopt(spec, folder)
             self._started = self._last_number(folder)
         workers = self._workers[spec.run_id]
-        for worker in [w for w in workers if not processes.alive(w)]:
+        gone = [worker for worker in workers if not processes.alive(worker)]
+        for worker in gone:
             workers.remove(worker)
+        if gone:
+            # What its function had started is nobody's now.
+            _end_compute(folder, but_of=workers)
+        for worker in gone:
             self._look_at_end(worker, folder)
         # A fixed share is one worker's: nobody takes the place of one that died.
         while len(workers) < spec.workers and (spec.has_queue or self._started < spec.workers):
@@ -128,9 +134,10 @@ class LocalSubstrate:
 
     @staticmethod
     def _adopt(spec: RunSpec, folder: RunFolder) -> list[OwnedProcess]:
-        found = [p for p in processes.find(folder.path) if p.name != BROKER]
+        found = _workers_of(folder)
         for process in found:
             processes.send(process, signal.SIGCONT)
+        _end_compute(folder, but_of=found)
         if not _partitioned(spec):
             return found
         # Their way to the broker was in the command that died.
@@ -194,12 +201,13 @@ class LocalSubstrate:
 
     def stop_workers(self, run_id: str) -> None:
         mine = self._workers.pop(run_id, [])
-        folder = run_folder(run_id).path
-        rest = [p for p in processes.find(folder) if p.name != BROKER and p not in mine]
+        folder = run_folder(run_id)
+        rest = [p for p in _workers_of(folder) if p not in mine]
         # A stopped process can't act on SIGTERM.
         for process in [*mine, *rest]:
             processes.send(process, signal.SIGCONT)
         processes.end([*mine, *rest], grace_seconds=STOP_GRACE_SECONDS)
+        _end_compute(folder, but_of=())
 
     def kill(self, worker: WorkerStatus) -> Evidence:
         return faults.signalled(self._process(worker), signal.SIGKILL)
@@ -288,8 +296,8 @@ class LocalSubstrate:
                 run_id=p.run_folder.name,
                 created_at=p.created_at,
             )
-            # Workers first: without their broker they end slowly.
-            for p in sorted(processes.find(path), key=lambda p: p.name == BROKER)
+            # Workers first: without their broker they end slowly, and what computes for them goes with them.
+            for p in sorted(processes.find(path), key=lambda p: (p.name == BROKER, p.compute_of is not None))
         ]
         found += stored(run_id, belongs=lambda spec: spec.substrate == self.name)
         return found
@@ -312,6 +320,19 @@ class LocalSubstrate:
         if self._relay is not None:
             self._relay.close()
             self._relay = None
+
+
+def _workers_of(folder: RunFolder) -> list[OwnedProcess]:
+    return [p for p in processes.find(folder.path) if p.name != BROKER and p.compute_of is None]
+
+
+def _end_compute(folder: RunFolder, *, but_of: Sequence[OwnedProcess]) -> None:
+    """Ends compute processes, and what they started, whose workers are not among these."""
+    names = {worker.name for worker in but_of}
+    found = processes.find(folder.path)
+    processes.end(
+        [p for p in found if p.compute_of is not None and p.compute_of not in names], grace_seconds=0.0
+    )
 
 
 def _cut_words(connections: int) -> str | None:

@@ -20,13 +20,15 @@ _BETWEEN: Final = " · "
 class Column:
     """``drop`` 0 always stays; of the others the highest goes first when room is short.
 
-    ``cut`` shortens a cell that is still too long with an ellipsis, else it goes on below.
+    ``cut`` shortens a cell that is still too long with an ellipsis, else it goes on below; for ``least``
+    cells of it no other column goes.
     """
 
     title: str
     drop: int = 0
     right: bool = False
     cut: bool = False
+    least: int = 0
 
 
 class FittedTable:
@@ -63,13 +65,19 @@ class FittedTable:
     def _natural(self, kept: list[int]) -> int:
         return sum(self._widths[index] + _GAP for index in kept) - _GAP
 
+    def _least(self, kept: list[int]) -> int:
+        """The same where each column that may be cut is as short as still says something."""
+        return (
+            sum(min(self._widths[i], self._columns[i].least or self._widths[i]) + _GAP for i in kept) - _GAP
+        )
+
     def _kept(self, width: int) -> list[int]:
         kept = [
             index
             for index, column in enumerate(self._columns)
             if not (column.drop and self._rows and all(not row[index].plain for row in self._rows))
         ]
-        while self._natural(kept) > width:
+        while self._least(kept) > width:
             droppable = [index for index in kept if self._columns[index].drop]
             if not droppable:
                 break
