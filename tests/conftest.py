@@ -161,7 +161,7 @@ class CommandLine:
         return [process for name in names for process in processes.find(runs / name)]
 
     def workers(self, run_id: str) -> list[OwnedProcess]:
-        return [process for process in self.processes(run_id) if process.name != BROKER]
+        return [p for p in self.processes(run_id) if p.name != BROKER and p.compute_of is None]
 
     def close(self) -> None:
         for running in self._started:

@@ -171,7 +171,6 @@ class ComputeSupervisor:
         elif self._ending is None:
             self._enforce_limits(process)
         elif time.monotonic() >= self._ending.kill_at:
-            process.end()
             self._died(process, Death(self._ending.kind, self._ending.text))
 
     def _read(self, lines: Sequence[bytes]) -> None:

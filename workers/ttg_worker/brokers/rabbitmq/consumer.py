@@ -69,6 +69,7 @@ class RabbitMQConsumer:
         self._sent = 0
         self._refused = 0
         self._safe = 0
+        self._returning = 0
         self._held: dict[Token, int] = {}
         self._attached = False
         self._taking = False
@@ -152,7 +153,10 @@ class RabbitMQConsumer:
             while (delivery := self._arrivals.get_nowait()) is not None:
                 back.append(delivery)
         here = [delivery for delivery in back if delivery.token.intake is self._intake]
-        self._send([self._as_new(delivery) for delivery in here])
+        if here:
+            messages = [self._as_new(delivery) for delivery in here]
+            self._sent += len(messages)
+            self._link.call(lambda: self._send_when_resized(messages))
 
     def _as_new(self, delivery: Delivery) -> Outgoing:
         """The chunk as a message that nobody was handed yet, but for the deaths of its workers."""
@@ -235,6 +239,8 @@ class RabbitMQConsumer:
         self._attached = False
         self._intake = self._beat_channel = None
         self._confirms.detach()
+        # What waited to go back did so with the connection.
+        self._safe, self._returning = self._safe + self._returning, 0
         for token in [token for token in self._held if not token.taken]:
             del self._held[token]
 
@@ -286,6 +292,19 @@ class RabbitMQConsumer:
         )
         self._refused += 1
         self._confirms.publish(Outgoing(self._queues.dlq, wire.encode(letter), PERSISTENT_DEAD_LETTER, token))
+
+    def _send_when_resized(self, messages: Sequence[Outgoing]) -> None:
+        def send() -> None:
+            self._returning -= len(messages)
+            self._outgoing.extend(messages)
+            self._publish_outgoing()
+
+        if self._intake is not None:
+            self._returning += len(messages)
+            self._intake.when_resized(send)
+        else:
+            # The broker has them back already, with the connection that they came by.
+            self._safe += len(messages)
 
     def _publish_outgoing(self) -> None:
         self._wake_due = False

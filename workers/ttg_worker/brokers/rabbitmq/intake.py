@@ -72,6 +72,7 @@ class Intake:
         self._changing = False
         self._hold_acks = False
         self._getting = False
+        self._when_resized: list[Callable[[], None]] = []
         channel.add_callback(self._on_nothing_got, [Basic.GetEmpty], one_shot=False)
 
     def start(self) -> None:
@@ -82,6 +83,14 @@ class Intake:
         self._prefetch = prefetch
         if self._started:
             self._balance()
+
+    def when_resized(self, function: Callable[[], None]) -> None:
+        """Calls ``function`` once what a smaller prefetch has too much is cancelled: what is put back on the
+        queue before that would come back here."""
+        if self._changing:
+            self._when_resized.append(function)
+        else:
+            function()
 
     def get(self, queue: str) -> None:
         """Takes one message of another queue, if there is one, beyond the prefetch."""
@@ -147,6 +156,8 @@ class Intake:
             self._shares.append(share)
             self._changing = False
             self._balance()
+            if not self._changing:
+                self._tell_resized()
 
         self._channel.basic_consume(self._queue, on_message, consumer_tag=share.tag, callback=started)
 
@@ -159,7 +170,13 @@ class Intake:
             self._leaving.append(share)
         self._changing = self._hold_acks = False
         self._send_acks()
+        self._tell_resized()
         self._balance()
+
+    def _tell_resized(self) -> None:
+        waiting, self._when_resized = self._when_resized, []
+        for function in waiting:
+            function()
 
     def _send_acks(self) -> None:
         if not self._hold_acks:
