@@ -8,8 +8,8 @@ from types import ModuleType
 import msgspec
 import pytest
 
-from ttg_worker.wire import Chunk
-from ttg_worker.workload import load
+from ttg_worker.compute.functions import load
+from ttg_worker.compute.values import encode
 from ttgctl.core.inputs.parameters import open_parameters
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -26,15 +26,8 @@ def computed(name: str, function: str, sweep: str) -> tuple[list[dict], list[dic
     """The example's parameters and values, by the way that a worker takes."""
     source = open_parameters(EXAMPLES / sweep)
     parameters = source.values(range(source.total))
-    workload = load(f"{EXAMPLES / name}:{function}", work_seconds=0.0, fault_rate=0.0, seed=0)
-    chunk = Chunk(
-        run_id="r",
-        chunk_id=0,
-        start=0,
-        stop=source.total,
-        parameters=msgspec.Raw(msgspec.json.encode(parameters)),
-    )
-    return parameters, msgspec.json.decode(workload.compute(chunk, 1))
+    compute = load(f"{EXAMPLES / name}:{function}")
+    return parameters, [msgspec.json.decode(encode(compute(parameter))) for parameter in parameters]
 
 
 def test_pi_is_within_its_error_bar():

@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -61,6 +62,9 @@ class ComputeProcess:
         self._socket, theirs = socket.socketpair()
         self._stderr, stderr = os.pipe()
         self._stderr_tail = b""
+        # What it leaves behind is known by it, whatever it became.
+        self._mark = f"TTG_COMPUTE_PROCESS={uuid.uuid4().hex}"
+        name, _, value = self._mark.partition("=")
         self._outgoing = bytearray()
         try:
             self._process = subprocess.Popen(
@@ -68,7 +72,7 @@ class ComputeProcess:
                 pass_fds=(ring_fd, theirs.fileno()),
                 stdin=subprocess.DEVNULL,
                 stderr=stderr,
-                env=environment,
+                env={**environment, name: value},
                 start_new_session=True,
             )
         finally:
@@ -175,9 +179,9 @@ class ComputeProcess:
 
     def end(self) -> None:
         """Its end, at once, and that of all that it started; fine where it has ended already."""
-        process_tree.signal_tree(self.pid, signal.SIGKILL)
+        killed = process_tree.signal_tree(self.pid, signal.SIGKILL)
         self._process.wait()
-        process_tree.end_orphans()
+        process_tree.end_orphans(killed, mark=self._mark)
         self._socket.close()
         os.close(self._ended)
         os.close(self._stderr)

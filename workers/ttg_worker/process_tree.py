@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -52,33 +53,36 @@ def _resident_bytes(pid: int) -> int:
     return 0
 
 
-def signal_tree(pid: int, number: signal.Signals) -> None:
-    """Signals the process, its process group and all its descendants."""
-    tree = [pid, *descendants(pid)]
+def signal_tree(pid: int, number: signal.Signals) -> list[int]:
+    """Signals the process, its process group and all its descendants; returns these."""
+    tree = descendants(pid)
     with suppress(OSError):
         os.killpg(pid, number)
-    for each in tree:
+    for each in [pid, *tree]:
         with suppress(OSError):
             os.kill(each, number)
+    return tree
 
 
-def end_orphans(*, spared: int | None = None) -> None:
-    """Kills and reaps all children of this process but one; done when none is left, or after 2 s."""
+def end_orphans(killed: Iterable[int], *, mark: str) -> None:
+    """Kills what is a child of this process now and has the mark, ``NAME=value``, in its environment, and
+    reaps that and those that were ``killed`` already; done when none is left, or after 2 s."""
+    ours = set(killed)
     deadline = time.monotonic() + _END_SECONDS
     while time.monotonic() < deadline:
-        orphans = [pid for pid in _children(os.getpid()) if pid != spared]
-        if not orphans:
+        children = _children(os.getpid())
+        ours.update(pid for pid in children if _has_mark(pid, mark))
+        left = ours.intersection(children)
+        if not left:
             return
-        for pid in orphans:
-            signal_tree(pid, signal.SIGKILL)
+        for pid in left:
+            ours.update(signal_tree(pid, signal.SIGKILL))
             with suppress(OSError):
                 os.waitpid(pid, os.WNOHANG)
-        time.sleep(0.005)
+        time.sleep(0.002)
 
 
-def reap_orphans(*, spared: int | None = None) -> None:
-    """Reaps those children that ended by themselves."""
-    for pid in _children(os.getpid()):
-        if pid != spared:
-            with suppress(OSError):
-                os.waitpid(pid, os.WNOHANG)
+def _has_mark(pid: int, mark: str) -> bool:
+    with suppress(OSError):
+        return mark.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return False

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from ttg_worker import wire
 from ttg_worker.errors import Undeliverable
-from ttg_worker.wire import CAUSES, Chunk, ChunkResult, DeadLetter, Failure, Heartbeat
+from ttg_worker.wire import CAUSES, Chunk, ChunkResult, DeadLetter, Failure, Heartbeat, ParameterError
 
 # Lone surrogates are no text that UTF-8 could carry.
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 numbers = st.integers(0, 2**62)
 times = st.floats(0, 4e9)
 values = st.recursive(
@@ -29,12 +30,15 @@ failures = st.builds(Failure, attempt=numbers, worker_id=texts, reason=texts, at
 @st.composite
 def chunks(draw) -> Chunk:
     start = draw(st.integers(0, 2**61))
+    size = draw(st.integers(1, 10**6))
     parameters = draw(st.none() | raws)
+    offsets = draw(st.sets(st.integers(0, size - 1), max_size=5))
     return Chunk(
-        run_id=draw(texts),
+        run_id=draw(names),
         chunk_id=draw(numbers),
         start=start,
-        stop=start + draw(st.integers(1, 10**6)),
+        stop=start + size,
+        offsets=tuple(sorted(offsets)),
         retries=draw(st.integers(0, 99)),
         history=tuple(draw(st.lists(failures, max_size=3))),
         **({} if parameters is None else {"parameters": parameters}),
@@ -43,15 +47,23 @@ def chunks(draw) -> Chunk:
 
 results = st.builds(
     ChunkResult,
-    run_id=texts,
+    run_id=names,
     chunk_id=numbers,
-    worker_id=texts,
+    worker_id=names,
     attempt=numbers,
     redelivered=numbers,
     started_at=times,
     finished_at=times,
     digest=texts,
     values=raws,
+    offsets=st.lists(st.integers(0, 10**6), max_size=5).map(tuple),
+    seconds=st.lists(times, max_size=5).map(tuple),
+)
+errors = st.builds(
+    ParameterError,
+    offsets=st.lists(numbers, min_size=1, max_size=3).map(tuple),
+    kind=texts,
+    text=texts,
 )
 dead_letters = st.builds(
     DeadLetter,
@@ -63,10 +75,11 @@ dead_letters = st.builds(
     at=times,
     chunk=st.none() | chunks(),
     body=texts,
+    errors=st.lists(errors, max_size=3).map(tuple),
 )
 heartbeats = st.builds(
     Heartbeat,
-    run_id=texts,
+    run_id=names,
     worker_id=st.from_regex(r"[A-Za-z0-9][-A-Za-z0-9_.]{0,30}", fullmatch=True),
     state=st.sampled_from(["starting", "idle", "busy", "reconnecting", "stopping"]),
     chunk_id=st.none() | numbers,
@@ -75,6 +88,7 @@ heartbeats = st.builds(
     failed=numbers,
     started_at=times,
     at=times,
+    index=st.none() | numbers,
 )
 
 
@@ -88,7 +102,7 @@ class TestRoundTrips:
         body = wire.encode(sent)
         received = wire.decode_chunk(body, run_id=sent.run_id)
         assert wire.encode(received) == body
-        assert (received.size, received.history) == (sent.stop - sent.start, sent.history)
+        assert (received.size, received.history) == (len(sent.indices), sent.history)
 
     @given(results)
     def test_result(self, sent):
@@ -173,6 +187,10 @@ class TestWhatIsNoChunk:
             b'{"run_id":"r","chunk_id":3,"start":30,"stop":40,"history":[{}]}',
             b'{"run_id":"\xff","chunk_id":3,"start":30,"stop":40}',
             b'{"run_id":"r","chunk_id":3,"start":30,"stop":40} {}',
+            b'{"run_id":"r","chunk_id":3,"start":0,"stop":1000000000000}',
+            b'{"run_id":"r","chunk_id":9223372036854775808,"start":30,"stop":40}',
+            b'{"run_id":"r","chunk_id":3,"start":30,"stop":40,"offsets":[1,1]}',
+            b'{"run_id":"r","chunk_id":3,"start":30,"stop":40,"offsets":[10]}',
         ],
     )
     def test_named_cases(self, body):
@@ -188,11 +206,47 @@ class TestWhatIsNoChunk:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"chunk_id": -1}, {"start": -1}, {"stop": 30}, {"stop": 29}, {"retries": -1}]
-)
+    "changes",
+    [
+        {"stop": 30}, {"stop": 29}, {"stop": 10**12}, {"offsets": (10,)}, {"offsets": (-1,)},
+        {"offsets": (3, 3)}, {"offsets": (3, 2)},
+    ],
+)  # fmt: skip
 def test_a_chunk_that_makes_no_sense_can_not_be_made(changes):
-    with pytest.raises(ValueError, match="expected chunk_id >= 0, 0 <= start < stop"):
+    with pytest.raises(ValueError, match="expected"):
         chunk(**changes)
+
+
+def test_a_part_of_a_chunk_has_the_indices_of_its_offsets():
+    assert (chunk().size, list(chunk().indices)) == (10, list(range(30, 40)))
+    part = chunk(offsets=(0, 7))
+    assert (part.size, list(part.indices)) == (2, [30, 37])
+
+
+@given(st.text(max_size=200), st.integers(8, 100))
+def test_a_text_that_is_cut_is_unicode_and_short(text, most):
+    cut = wire.cut(text, most_bytes=most)
+    assert len(cut.encode()) <= most + 60
+    if len(text.encode("utf-8", "backslashreplace")) <= most:
+        assert cut == text.encode("utf-8", "backslashreplace").decode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "said"),
+    [
+        ("ValueError", "Traceback\n  File x\nValueError: no rate", "ValueError: no rate"),
+        ("ValueError", "Traceback\nValueError: one\ntwo\nthree", "ValueError: one"),
+        ("Stop", "Traceback\nzoo.Stop: now", "zoo.Stop: now"),
+        ("SIGSEGV", "Fatal error\n\ndied by SIGSEGV\n", "died by SIGSEGV"),
+        ("timeout", "", "timeout"),
+    ],
+)
+def test_an_error_in_one_line(kind, text, said):
+    assert ParameterError((0,), kind, text).summary == said
+
+
+def test_an_error_of_one_long_line_is_cut():
+    assert len(ParameterError((0,), "ValueError", "ValueError: " + "x" * 9000).summary) < 310
 
 
 def test_digest_is_of_exactly_the_bytes():

@@ -12,7 +12,7 @@ import pytest
 from support.memory_broker import MemoryBroker, MemoryPublisher
 from ttg_worker import wire
 from ttg_worker.brokers import open_broker
-from ttg_worker.brokers.base import DeliveryOptions, QueueCounts
+from ttg_worker.brokers.base import DeliveryOptions, Outcome, QueueCounts
 from ttg_worker.wire import ChunkResult, Heartbeat
 from ttgctl.core.inputs.parameters import IndexParameters
 from ttgctl.core.ports import BrokerEndpoint, WorkerStatus
@@ -88,15 +88,14 @@ class OneThread:
                 self._drain(consumer, spec)
 
     def _drain(self, consumer, spec) -> None:
-        for delivery in consumer:
-            if delivery is None:
-                return
+        while deliveries := consumer.take(most=1, wait_seconds=0.1):
+            (delivery,) = deliveries
             now, values = time.time(), b"[1]"
             chunk_id = delivery.chunk.chunk_id
             result = ChunkResult(
                 spec.run_id, chunk_id, "worker-1", 1, 0, now, now, wire.digest(values), msgspec.Raw(values)
             )
-            consumer.complete(delivery, result)
+            consumer.settle(delivery, Outcome(results=(result,)))
 
 
 @pytest.fixture(autouse=True)

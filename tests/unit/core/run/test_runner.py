@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
+from support.fake_compute import FakeCompute
 from support.memory_broker import MemoryBroker
 from ttg_worker.brokers.base import DeliveryOptions
+from ttg_worker.compute.synthetic import synthetic_value
 from ttg_worker.errors import BrokerError, BrokerUnavailable
 from ttg_worker.settings import WorkerSettings
 from ttg_worker.worker import Worker
-from ttg_worker.workload import Workload, synthetic_value
 from ttgctl.core.account.ledger import Ledger
 from ttgctl.core.inputs.parameters import IndexParameters
 from ttgctl.core.ports import BrokerEndpoint, Evidence, SubstrateError, WorkerStatus
@@ -74,7 +75,7 @@ class Threads:
             broker_url=self.url, run_id=spec.run_id, worker_id=worker_id, delivery=spec.delivery,
             unsafe_ack_early=spec.unsafe_ack_early,
         )  # fmt: skip
-        worker = Worker(settings, broker=self.broker, workload=Workload(compute, fault_rate=0.0, seed=0))
+        worker = Worker(settings, broker=self.broker, compute=FakeCompute(compute))
         thread = threading.Thread(target=worker.run, daemon=True)
         thread.start()
         self._workers[worker_id] = (worker, thread)

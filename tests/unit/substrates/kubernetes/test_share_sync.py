@@ -15,10 +15,11 @@ import pytest
 
 from ttg_worker import wire
 from ttg_worker.brokers import open_broker
-from ttg_worker.brokers.base import DeliveryOptions
+from ttg_worker.brokers.attempts import given_up
+from ttg_worker.brokers.base import DeliveryOptions, Outcome
 from ttg_worker.brokers.static.broker import static_url
 from ttg_worker.brokers.static.files import StaticFiles
-from ttg_worker.wire import Chunk, ChunkResult, Heartbeat
+from ttg_worker.wire import Chunk, ChunkResult, Heartbeat, ParameterError
 from ttgctl.core.ports import SubstrateError
 from ttgctl.substrates.kubernetes import share_sync
 from ttgctl.substrates.kubernetes.share_sync import ShareSync
@@ -125,22 +126,24 @@ class PodWorker:
         until(lambda: broker.exists("r"))
         self._pod = pod
         self._consumer = broker.consumer("r", pod, prefetch=1)
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work)
         self._thread.start()
 
     def _work(self) -> None:
-        for delivery in self._consumer:
-            if delivery is not None:
+        while not self._stopped.is_set():
+            for delivery in self._consumer.take(most=1, wait_seconds=0.05):
                 chunk_id = delivery.chunk.chunk_id
                 values = msgspec.json.encode([f"naïve 😀 {chunk_id}"])
                 result = ChunkResult(
                     "r", chunk_id, self._pod, 1, 0, 1.0, 2.0, wire.digest(values), msgspec.Raw(values)
                 )
-                self._consumer.complete(delivery, result)
+                self._consumer.settle(delivery, Outcome(results=(result,)))
 
     def stop(self) -> None:
-        self._consumer.close()
+        self._stopped.set()
         self._thread.join()
+        self._consumer.close()
 
 
 @pytest.fixture
@@ -212,8 +215,9 @@ def test_beats_and_dead_letters_come_too(relay, pods, host, until):
     consumer = broker.consumer("r", "a", prefetch=1)
     consumer.heartbeat(Heartbeat("r", "a", "busy", 0, (0,), 0, 0, 0.0, 1.0))
     until(lambda: [heartbeat.held for heartbeat in host.observer("r").heartbeats()] == [(0,)])
-    delivery = next(delivery for delivery in consumer if delivery is not None)
-    consumer.dead_letter(delivery, reason="boom")
+    (delivery,) = until(lambda: consumer.take(most=1, wait_seconds=0.1))
+    boom = [ParameterError((0,), "ValueError", "boom")]
+    consumer.settle(delivery, Outcome(letter=given_up(delivery, boom, worker_id="a")))
     until(lambda: host.counts("r").dead == 1)
 
 

@@ -120,6 +120,7 @@ def test_keys_of_a_run_share_a_slot_and_nothing_else():
         "ttg:{sweep-1}:dlq",
         "ttg:{sweep-1}:results",
         "ttg:{sweep-1}:heartbeats",
+        "ttg:{sweep-1}:begun",
     )
     assert not set(keys.all) & set(Keys("sweep-2").all)
 

@@ -7,11 +7,12 @@ import pytest
 
 from ttg_worker import wire
 from ttg_worker.brokers import open_broker
-from ttg_worker.brokers.base import DeliveryOptions
+from ttg_worker.brokers.attempts import given_up, retried
+from ttg_worker.brokers.base import DeliveryOptions, Outcome
 from ttg_worker.brokers.static.broker import static_url
 from ttg_worker.brokers.static.files import LineFile
 from ttg_worker.errors import BrokerError
-from ttg_worker.wire import Chunk, ChunkResult, Heartbeat
+from ttg_worker.wire import Chunk, ChunkResult, Heartbeat, ParameterError
 
 OPTIONS = DeliveryOptions(retry_delay_seconds=0.01)
 
@@ -35,6 +36,16 @@ def take(records) -> list:
     return found
 
 
+def computed(consumer) -> list:
+    """All that it is given, each with a result before the next."""
+    found = []
+    while deliveries := consumer.take(most=10, wait_seconds=0):
+        for delivery in deliveries:
+            consumer.settle(delivery, Outcome(results=(result(delivery.chunk.chunk_id),)))
+        found += deliveries
+    return found
+
+
 @pytest.fixture
 def broker(tmp_path):
     broker = open_broker(static_url(tmp_path / "a folder?", workers=3), options=OPTIONS)
@@ -52,12 +63,7 @@ class TestShares:
         shares = []
         for number in (1, 2, 3):
             consumer = broker.consumer("r", f"worker-{number}", prefetch=9)
-            mine = []
-            for delivery in consumer:
-                if delivery is None:
-                    break
-                mine.append(delivery.chunk.chunk_id)
-                consumer.complete(delivery, result(delivery.chunk.chunk_id))
+            mine = [delivery.chunk.chunk_id for delivery in computed(consumer)]
             assert {c % 3 for c in mine} == {number - 1}
             shares += mine
         assert sorted(shares) == list(range(2500))
@@ -66,12 +72,11 @@ class TestShares:
 
     def test_what_a_worker_left_is_nobody_elses(self, broker):
         publish(broker, range(6))
-        next(iter(broker.consumer("r", "worker-2", prefetch=1)))
+        assert broker.consumer("r", "worker-2", prefetch=1).take(most=1, wait_seconds=0)
         broker.consumer("r", "worker-2", prefetch=1).close()
         other = broker.consumer("r", "worker-1", prefetch=1)
-        taken = [d.chunk.chunk_id for d in take(iter(other))]
-        assert taken == [0, 3]
-        assert broker.counts("r").tasks == 6
+        assert [d.chunk.chunk_id for d in computed(other)] == [0, 3]
+        assert broker.counts("r").tasks == 4
 
     @pytest.mark.parametrize("name", ["worker-4", "worker-0", "worker"])
     def test_a_worker_beyond_the_shares_is_refused(self, broker, name):
@@ -82,20 +87,31 @@ class TestShares:
         publish(broker, range(6))
         url = static_url(tmp_path / "a folder?", workers=3, share="1")
         consumer = open_broker(url, options=OPTIONS).consumer("r", "pod-2-x9", prefetch=1)
-        assert [d.chunk.chunk_id for d in take(iter(consumer))] == [1, 4]
+        assert [d.chunk.chunk_id for d in computed(consumer)] == [1, 4]
 
-    def test_retries_here_and_gives_up_in_a_file(self, broker):
+    def test_what_is_handed_back_comes_again_and_the_rest_stays_in_hand(self, broker):
+        publish(broker, range(6))
+        consumer = broker.consumer("r", "worker-1", prefetch=1)
+        (first,) = consumer.take(most=1, wait_seconds=0)
+        consumer.hand_back([])
+        assert consumer.held() == (0,)
+        consumer.hand_back([first])
+        assert consumer.held() == ()
+        assert [d.chunk.chunk_id for d in computed(consumer)] == [0, 3]
+
+    def test_retries_here_and_gives_up_in_a_file(self, broker, until):
         publish(broker, [0])
         consumer = broker.consumer("r", "worker-1", prefetch=1)
-        deliveries = (delivery for delivery in consumer if delivery is not None)
-        first = next(deliveries)
+        (first,) = consumer.take(most=5, wait_seconds=0)
         assert consumer.held() == (0,)
-        consumer.retry(first, reason="boom")
+        boom = [ParameterError((0,), "ValueError", "boom")]
+        consumer.settle(first, Outcome(retry=retried(first, boom, worker_id="worker-1")))
         assert consumer.held() == (0,)
-        second = next(deliveries)
+        (second,) = until(lambda: consumer.take(most=5, wait_seconds=0.1))
         assert (second.attempt, second.chunk.retries) == (2, 1)
         assert [failure.reason for failure in second.chunk.history] == ["boom"]
-        consumer.dead_letter(second, reason="boom again")
+        again = [ParameterError((0,), "ValueError", "boom again")]
+        consumer.settle(second, Outcome(letter=given_up(second, again, worker_id="worker-1")))
         assert consumer.held() == ()
         (letter,) = take(broker.observer("r").dead_letters())
         assert letter.message.detail == "boom again"
@@ -108,8 +124,7 @@ class TestObserver:
     def test_any_number_of_readers_see_the_same_and_go_on_from_any_place(self, broker):
         consumer = broker.consumer("r", "worker-1", prefetch=1)
         publish(broker, [0, 3, 6])
-        for delivery in take(iter(consumer)):
-            consumer.complete(delivery, result(delivery.chunk.chunk_id))
+        assert len(computed(consumer)) == 3
         first = take(broker.observer("r").results())
         assert [record.message.chunk_id for record in first] == [0, 3, 6]
         assert take(broker.observer("r").results()) == first

@@ -194,7 +194,8 @@ class StaticConsumer:
     def hand_back(self, deliveries: Sequence[Delivery]) -> None:
         """Keeps them for itself: the share is fixed."""
         self._mine.extendleft(delivery.chunk for delivery in reversed(deliveries))
-        self._in_hand = ()
+        back = {delivery.chunk.chunk_id for delivery in deliveries}
+        self._in_hand = tuple(chunk_id for chunk_id in self._in_hand if chunk_id not in back)
 
     def flush(self, *, timeout_seconds: float) -> bool:
         return True
