@@ -14,7 +14,7 @@ from ttg_worker.brokers.base import QueueCounts
 from ttgctl.domain.events import Fault, Finished, Notice, Phase, Progress, RunEvent, Started
 from ttgctl.domain.run import RunSpec
 from ttgctl.domain.snapshot import Snapshot, WorkerRow
-from ttgctl.domain.verdict import ChunkAccount, FaultRecord, Recovery, Verdict
+from ttgctl.domain.verdict import ChunkAccount, FaultRecord, ParameterAccount, Recovery, Verdict
 
 
 class Story:
@@ -118,7 +118,7 @@ class Story:
             dead_lettered_chunks=(),
             conflicting_chunks=(),
             dead_letter_causes={},
-            parameters=1000,
+            parameters=ParameterAccount(total=1000, ok=1000, failed=0, lost=0),
             seconds=34.9123,
             parameters_per_second=28.7,
             queues_after={"ttg.tasks": 0, "ttg.results": 100, "ttg.tasks.retry": 0, "ttg.tasks.dlq": 0},

@@ -38,9 +38,11 @@ def headlines(verdict: Verdict) -> list[str]:
     if account.unexpected:
         lines.append(f"UNEXPECTED: {account.unexpected:,} results of no chunk of this run")
     if account.dead_lettered:
+        failed = verdict.parameters.failed
+        what = f"{failed:,} parameter{'' if failed == 1 else 's'} given up, in " if failed else ""
         lines.append(
-            f"DEAD LETTERS: {_parameters(verdict.parameters.failed)} given up, in "
-            f"{formats.chunks(account.dead_lettered)}: {_named(verdict, verdict.dead_lettered_chunks)}"
+            f"DEAD LETTERS: {what}{formats.chunks(account.dead_lettered)}{'' if failed else ' given up'}: "
+            f"{_named(verdict, verdict.dead_lettered_chunks)}"
         )
     of_all = f"{account.ok:,} of {formats.chunks(account.attempted)}"
     if not verdict.complete:
@@ -50,10 +52,6 @@ def headlines(verdict: Verdict) -> list[str]:
     elif not lines:
         lines.append(f"NOT PROVEN: {of_all} have a result, but the proof is not complete; see the notes")
     return [*lines, *(f"NOT MET: {formats.one_line(demand)}" for demand in verdict.unmet)]
-
-
-def _parameters(number: int) -> str:
-    return f"{number:,} parameter{'' if number == 1 else 's'}"
 
 
 def _named(verdict: Verdict, chunk_ids: tuple[int, ...]) -> str:

@@ -9,8 +9,9 @@ from contextlib import closing
 import pytest
 
 from support.memory_broker import MemoryBroker
-from ttg_worker.brokers.base import DeliveryOptions, Recorded
-from ttg_worker.wire import Chunk, DeadLetter
+from ttg_worker.brokers.attempts import given_up
+from ttg_worker.brokers.base import DeliveryOptions, Outcome, Recorded
+from ttg_worker.wire import Chunk, DeadLetter, ParameterError
 from ttgctl.core.account.dead_letters import (
     Entry,
     LetterFilter,
@@ -35,9 +36,10 @@ class Scene:
         consumer = self.broker.consumer("r", "w", prefetch=10)
         for _ in self.broker.publisher("r").publish([Chunk("r", c, c, c + 1) for c in chunks]):
             pass
-        deliveries = iter(consumer)
-        for _ in chunks:
-            consumer.dead_letter(next(deliveries), reason="boom")
+        for delivery in consumer.take(most=10, wait_seconds=0):
+            boom = [ParameterError((0,), "ValueError", "boom")]
+            letter = given_up(delivery, boom, worker_id="w")
+            consumer.settle(delivery, Outcome(letter=letter))
         with self.ledger() as ledger:
             for letter in self.broker.observer("r").dead_letters():
                 if letter is None:
@@ -49,12 +51,7 @@ class Scene:
 
     def tasks(self) -> list[int]:
         consumer = self.broker.consumer("r", uuid.uuid4().hex, prefetch=10)
-        taken = []
-        for delivery in consumer:
-            if delivery is None:
-                break
-            taken.append(delivery.chunk.chunk_id)
-        return taken
+        return [delivery.chunk.chunk_id for delivery in consumer.take(most=10, wait_seconds=0)]
 
 
 def states(ledger) -> dict[int, str]:
@@ -67,10 +64,10 @@ def test_what_is_put_back_is_outstanding_and_a_task_with_its_history(tmp_path):
         assert ledger.accounted == 2
         assert want_back(ledger, entries(ledger)[:1]) == 1
         assert ledger.accounted == 1
-        assert settle_with_broker(scene.broker, "r", ledger) == 1
+        assert len(settle_with_broker(scene.broker, "r", ledger)) == 1
         assert states(ledger) == {0: REPLAYED, 1: DEAD}
         assert ledger.dead == {1}
-    (delivery,) = [d for d, _ in zip(scene.broker.consumer("r", "w2", prefetch=1), range(1), strict=False)]
+    (delivery,) = scene.broker.consumer("r", "w2", prefetch=1).take(most=1, wait_seconds=0)
     assert delivery.chunk.chunk_id == 0
     assert delivery.chunk.retries == 0
     assert [failure.reason for failure in delivery.chunk.history] == ["failed: boom"]
@@ -82,7 +79,7 @@ def test_a_command_that_dies_before_the_broker_heard_of_it_leaves_it_to_the_next
         want_back(ledger, entries(ledger))
     with scene.ledger() as ledger:
         assert (ledger.accounted, ledger.dead) == (0, set())
-        assert settle_with_broker(scene.broker, "r", ledger) == 2
+        assert len(settle_with_broker(scene.broker, "r", ledger)) == 2
     assert scene.tasks() == [0, 1]
 
 
@@ -108,7 +105,7 @@ def test_a_command_that_dies_before_the_ledger_heard_of_it_repeats_and_loses_not
         assert ledger.accounted == 0
         settle_with_broker(scene.broker, "r", ledger)
         assert set(states(ledger).values()) == {REPLAYED}
-        assert settle_with_broker(scene.broker, "r", ledger) == 0
+        assert settle_with_broker(scene.broker, "r", ledger) == []
     assert sorted(scene.tasks()) == [0, 1, 2]
 
 
@@ -116,7 +113,7 @@ def test_a_chunk_with_two_letters_goes_back_once(tmp_path):
     scene = Scene(tmp_path, [0, 0])
     with scene.ledger() as ledger:
         assert want_back(ledger, entries(ledger)) == 1
-        assert settle_with_broker(scene.broker, "r", ledger) == 1
+        assert len(settle_with_broker(scene.broker, "r", ledger)) == 1
         assert [entry.state for entry in entries(ledger)] == [REPLAYED, REPLAYED]
     assert scene.tasks() == [0]
     assert scene.broker.counts("r").dead == 0

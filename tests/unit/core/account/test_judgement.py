@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from ttg_worker.brokers.base import QueueCounts, Recorded
+from ttg_worker.compute.synthetic import synthetic_value
 from ttg_worker.wire import Chunk, ChunkResult, DeadLetter, digest
-from ttg_worker.workload import synthetic_value
 from ttgctl.core.account.judgement import expected_checksum, expected_digest, judge
 from ttgctl.core.account.ledger import Ledger
 from ttgctl.domain.run import RunSpec
@@ -35,7 +35,7 @@ def dead(chunk_id: int, *, cause: str = "failed") -> DeadLetter:
 
 @pytest.fixture
 def ledger():
-    known = lambda chunk_id: expected_digest(SPEC, chunk_id)  # noqa: E731
+    known = lambda indices: expected_digest(SPEC, indices)  # noqa: E731
     with closing(Ledger(":memory:", SPEC, expected_digest=known)) as ledger:
         ledger.record_published(attempted=4, acknowledged=4)
         ledger.saw_delivery(10.0)
@@ -52,7 +52,7 @@ def test_all_there_once_is_lossless(ledger):
     verdict = judge(ledger, SPEC, queues=EMPTY)
     assert (verdict.lossless, verdict.complete, verdict.exit_code) == (True, True, ExitCode.LOSSLESS)
     assert verdict.checksum == verdict.checksum_expected == expected_checksum(SPEC)
-    assert (verdict.seconds, verdict.parameters, verdict.parameters_per_second) == (4.0, 4, 1.0)
+    assert (verdict.seconds, verdict.parameters.ok, verdict.parameters_per_second) == (4.0, 4, 1.0)
     assert verdict.queues_after == {
         "ttg.tasks": 0,
         "ttg.results": 4,

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from support.memory_broker import MemoryBroker
-from ttg_worker.brokers.base import DeliveryOptions, Recorded
+from ttg_worker.brokers.base import DeliveryOptions, Outcome, Recorded
+from ttg_worker.compute.synthetic import synthetic_value
 from ttg_worker.wire import Chunk, ChunkResult, DeadLetter, digest
-from ttg_worker.workload import synthetic_value
 from ttgctl.core.account import verification
 from ttgctl.core.account.judgement import judge
 from ttgctl.core.account.ledger import DROPPED, Ledger
@@ -56,11 +56,11 @@ class Scene:
         chunks = [Chunk("r", c, c, c + 1) for c in (*results, *dead)]
         list(self.broker.publisher("r").publish(chunks))
         consumer = self.broker.consumer("r", "w", prefetch=len(chunks))
-        for _, delivery in zip(chunks, consumer, strict=False):
+        for delivery in consumer.take(most=len(chunks), wait_seconds=0):
             if delivery.chunk.chunk_id in results:
-                consumer.complete(delivery, result(delivery.chunk.chunk_id))
+                consumer.settle(delivery, Outcome(results=(result(delivery.chunk.chunk_id),)))
             else:
-                consumer.dead_letter(delivery, reason="no")
+                consumer.settle(delivery, Outcome(letter=letter(delivery.chunk.chunk_id)))
 
     def verify(self):
         return verify_run(SPEC, self.folder, substrate=self, said=lambda line: None)

@@ -48,11 +48,9 @@ def observation(ledger, heartbeats):
 
 
 def record(ledger, position: int, chunk_id: int) -> None:
-    ledger.record_result(
-        Recorded(
-            position, ChunkResult("r", chunk_id, "w1", 1, 0, 100.0, 101.0, digest(b"[]"), msgspec.Raw(b"[]"))
-        )
-    )
+    values = msgspec.json.encode([1] * 10)
+    result = ChunkResult("r", chunk_id, "w1", 1, 0, 100.0, 101.0, digest(values), msgspec.Raw(values))
+    ledger.record_result(Recorded(position, result))
 
 
 def snapshot(observation, *, now: float = 110.0, queues: QueueCounts = QUEUES, workers=()):

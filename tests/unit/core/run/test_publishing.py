@@ -9,7 +9,7 @@ import pytest
 from ttg_worker.errors import BrokerError, BrokerUnavailable
 from ttg_worker.wire import Chunk
 from ttgctl.core.inputs.parameters import IndexParameters
-from ttgctl.core.run.publishing import Publishing
+from ttgctl.core.run.publishing import Outstanding, Publishing
 from ttgctl.domain.run import RunSpec
 
 
@@ -48,7 +48,9 @@ class FakeBroker:
 
 
 def run(broker: FakeBroker, plan: RunSpec, *, first: int = 0) -> Publishing:
-    publishing = Publishing(broker, plan, IndexParameters(plan.parameters_total), first=first)
+    publishing = Publishing(
+        broker, plan, IndexParameters(plan.parameters_total), first=first, again=Outstanding()
+    )
     publishing.start()
     publishing._thread.join(timeout=20)
     return publishing
@@ -104,7 +106,7 @@ def test_stopped_it_says_how_far_it_came():
                 if number == 3:
                     publishing._stop.set()
 
-    publishing = Publishing(Slow(), spec(100), IndexParameters(100), first=0)
+    publishing = Publishing(Slow(), spec(100), IndexParameters(100), first=0, again=Outstanding())
     publishing.start()
     publishing._thread.join(timeout=20)
     assert publishing.acknowledged == 3

@@ -189,7 +189,7 @@ def test_what_was_acked_and_never_done_is_lost_and_named(folder, monkeypatch):
     for event in run(spec(), folder, substrate):
         events.append(event)
         if not stolen and isinstance(event, Progress):
-            stolen += [delivery.chunk.chunk_id for delivery in (next(iter(thief)), next(iter(thief)))]
+            stolen += [delivery.chunk.chunk_id for delivery in thief.take(most=2, wait_seconds=5)]
     verdict = verdict_of(events)
     assert verdict.lost_chunks == tuple(sorted(stolen))
     assert (verdict.exit_code, verdict.complete) == (ExitCode.LOSS, False)
@@ -272,15 +272,34 @@ def test_a_reader_that_has_enough_leaves_nothing_running(folder):
     assert substrate.calls == ["start_broker", "stop_workers", "stop_broker"]
 
 
-def test_queues_that_are_gone_can_not_be_gone_on_with(folder):
+def test_what_was_on_queues_that_are_gone_is_published_again(folder):
     substrate = Threads(seconds=0.1)
     stop = threading.Event()
     for event in run(spec(), folder, substrate, stop=stop):
         if isinstance(event, Progress) and event.snapshot.accounted:
             stop.set()
     substrate.broker.drop("r")
-    with pytest.raises(BrokerError, match="gone"):
-        list(run(spec(), folder, substrate, earlier=Earlier()))
+    events = list(run(spec(), folder, substrate, earlier=Earlier()))
+    verdict = verdict_of(events)
+    assert (verdict.exit_code, verdict.lossless) == (ExitCode.LOSSLESS, True)
+    assert verdict.chunks.duplicated == 0
+    assert any("published again" in note for note in verdict.notes)
+
+
+def test_what_the_broker_lost_a_later_command_publishes_again(folder, monkeypatch):
+    monkeypatch.setattr("ttgctl.core.run.quiescence.SETTLE_SECONDS", 0.5)
+    substrate = Threads(seconds=0.05)
+    thief = substrate.broker.consumer("r", "thief", prefetch=2, unsafe_ack_early=True)
+    stolen = []
+    for event in run(spec(), folder, substrate):
+        if not stolen and isinstance(event, Progress):
+            stolen += thief.take(most=2, wait_seconds=5)
+    with closing(Ledger(folder.ledger, spec())) as ledger:
+        assert ledger.missing(20) == sorted(delivery.chunk.chunk_id for delivery in stolen)
+        ledger.publish_again()
+    verdict = verdict_of(list(run(spec(), folder, substrate, earlier=Earlier())))
+    assert (verdict.exit_code, verdict.chunks.duplicated) == (ExitCode.LOSSLESS, 0)
+    assert any("2 chunks without an outcome were published again" in note for note in verdict.notes)
 
 
 def test_a_broker_that_is_away_for_a_moment_is_told_of_and_started_again(folder, monkeypatch):
