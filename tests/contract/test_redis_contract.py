@@ -8,6 +8,8 @@ import msgspec
 import pytest
 import redis
 
+from support.consuming import complete as settle_result
+from support.consuming import dead_letter, deliveries, retry
 from ttg_worker.brokers.base import QueueCounts, Unreadable
 from ttg_worker.brokers.redis.connection import Keys
 from ttg_worker.wire import Chunk, ChunkResult, digest
@@ -24,7 +26,7 @@ def publish(stage, *chunk_ids: int) -> None:
 def take(consumer, count: int = 1) -> list:
     deadline = time.monotonic() + SOON_SECONDS
     taken = []
-    for delivery in consumer:
+    for delivery in deliveries(consumer):
         if delivery is not None:
             taken.append(delivery)
         if len(taken) == count or time.monotonic() > deadline:
@@ -35,7 +37,7 @@ def take(consumer, count: int = 1) -> list:
 
 def nothing_for(consumer, seconds: float) -> bool:
     until = time.monotonic() + seconds
-    for delivery in consumer:
+    for delivery in deliveries(consumer):
         if delivery is not None:
             return False
         if time.monotonic() > until:
@@ -57,7 +59,7 @@ def complete(consumer, *deliveries, values: bytes = b"[1]") -> None:
             digest=digest(values),
             values=msgspec.Raw(values),
         )
-        consumer.complete(delivery, result)
+        settle_result(consumer, delivery, result)
     assert consumer.flush(timeout_seconds=SOON_SECONDS)
 
 
@@ -86,8 +88,8 @@ def test_drop_leaves_no_key(redis_stage, raw):
     consumer = redis_stage.consumer(prefetch=3)
     first, second, third = take(consumer, 3)
     complete(consumer, first)
-    consumer.retry(second, reason="x")
-    consumer.dead_letter(third, reason="y")
+    retry(consumer, second, reason="x")
+    dead_letter(consumer, third, reason="y")
     assert consumer.flush(timeout_seconds=SOON_SECONDS)
     assert raw.keys(f"*{redis_stage.run_id}*")
     consumer.close()
@@ -148,7 +150,7 @@ def test_a_dead_workers_many_chunks_all_come_back(redis_stage):
     alive = redis_stage.consumer("alive", prefetch=50)
     seen = set()
     deadline = time.monotonic() + SOON_SECONDS
-    for delivery in alive:
+    for delivery in deliveries(alive):
         if delivery is not None:
             assert delivery.redelivered == 1
             seen.add(delivery.chunk.chunk_id)

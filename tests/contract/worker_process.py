@@ -9,16 +9,16 @@ import time
 import msgspec
 
 from ttg_worker.brokers import open_broker
-from ttg_worker.brokers.base import DeliveryOptions
+from ttg_worker.brokers.base import Delivery, DeliveryOptions, Outcome
 from ttg_worker.wire import ChunkResult, digest
 
 options = DeliveryOptions(lease_seconds=float(os.environ["LEASE_SECONDS"]), retry_delay_seconds=0.3)
 broker = open_broker(os.environ["BROKER_URL"], options=options)
 run_id = os.environ["RUN_ID"]
 consumer = broker.consumer(run_id, "process", prefetch=1, unsafe_ack_early="UNSAFE" in os.environ)
-for delivery in consumer:
-    if delivery is None:
-        continue
+
+
+def work(delivery: Delivery) -> None:
     print("took", delivery.chunk.chunk_id, flush=True)
     sys.stdin.readline()
     now = time.time()
@@ -34,6 +34,11 @@ for delivery in consumer:
         digest=digest(values),
         values=msgspec.Raw(values),
     )
-    consumer.complete(delivery, result)
+    consumer.settle(delivery, Outcome(results=(result,)))
     assert consumer.flush(timeout_seconds=20)
     print("completed", flush=True)
+
+
+while True:
+    for delivery in consumer.take(most=1, wait_seconds=1.0):
+        work(delivery)

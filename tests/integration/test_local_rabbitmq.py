@@ -16,6 +16,8 @@ import msgspec
 import psutil
 import pytest
 
+from support.consuming import complete as settle_result
+from support.consuming import deliveries
 from ttg_worker import wire
 from ttg_worker.brokers.base import Delivery, DeliveryOptions
 from ttg_worker.brokers.rabbitmq.broker import RabbitMQBroker
@@ -58,7 +60,8 @@ def publish(broker: RabbitMQBroker, run_id: str, count: int) -> None:
 
 
 def complete(consumer: RabbitMQConsumer, delivery: Delivery, values: bytes = b"[1]") -> None:
-    consumer.complete(
+    settle_result(
+        consumer,
         delivery,
         wire.ChunkResult(
             run_id=delivery.chunk.run_id,
@@ -110,7 +113,7 @@ def test_a_killed_node_comes_back_with_all_that_was_confirmed(server, broker, ru
     running, folder, url = server
     publish(broker, run_id, 20)
     consumer = broker.consumer(run_id, "w", prefetch=5)
-    for delivery in itertools.islice((d for d in consumer if d is not None), 5):
+    for delivery in itertools.islice((d for d in deliveries(consumer) if d is not None), 5):
         complete(consumer, delivery)
     assert consumer.flush(timeout_seconds=SOON_SECONDS)
     consumer.close()
@@ -144,7 +147,7 @@ def test_changing_prefetch_under_load_delivers_each_chunk_once(broker, run_id) -
     consumer = broker.consumer(run_id, "w", prefetch=1)
     sizes = itertools.cycle([5, 50, 500, 20, 300, 1, 100])
     seen = []
-    for delivery in consumer:
+    for delivery in deliveries(consumer):
         if delivery is None:
             continue
         assert delivery.redelivered == 0
@@ -178,11 +181,11 @@ def test_dropping_a_run_ends_its_worker_and_no_other(broker, run_id) -> None:
     broker.declare(other)
     publish(broker, run_id, 1)
     consumer = broker.consumer(other, "w", prefetch=1)
-    assert next(iter(consumer)) is None
+    assert next(deliveries(consumer)) is None
     broker.drop(other)
     deadline = time.monotonic() + SOON_SECONDS
     with pytest.raises(BrokerError, match="are not on the broker"):
-        list(itertools.takewhile(lambda _: time.monotonic() < deadline, consumer))
+        list(itertools.takewhile(lambda _: time.monotonic() < deadline, deliveries(consumer)))
     assert broker.counts(run_id).tasks == 1
     assert not broker.exists(other)
 
@@ -190,7 +193,7 @@ def test_dropping_a_run_ends_its_worker_and_no_other(broker, run_id) -> None:
 def test_a_result_that_no_broker_takes_gives_its_chunk_up(broker, run_id) -> None:
     publish(broker, run_id, 2)
     consumer = broker.consumer(run_id, "w", prefetch=2)
-    for delivery in itertools.islice((d for d in consumer if d is not None), 2):
+    for delivery in itertools.islice((d for d in deliveries(consumer) if d is not None), 2):
         complete(
             consumer, delivery, b'["%s"]' % (b"x" * (17_000_000 if delivery.chunk.chunk_id else 5_000_000))
         )

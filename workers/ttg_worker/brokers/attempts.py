@@ -16,7 +16,6 @@ from ttg_worker.wire import Cause, Chunk, DeadLetter, Failure, ParameterError
 # So many different errors are told of one chunk, in so many bytes altogether; then their kinds are.
 ERRORS_MOST: Final = 4096
 ERROR_TEXTS_BYTES: Final = 1024 * 1024
-REASON_BYTES: Final = 4096
 
 
 def part_of(chunk: Chunk, offsets: Sequence[int]) -> Chunk:
@@ -129,10 +128,10 @@ def _bounded(errors: Sequence[ParameterError]) -> tuple[ParameterError, ...]:
 
 
 def _reason(errors: Sequence[ParameterError]) -> str:
-    """One line for the history of attempts."""
-    others = sum(len(error.offsets) for error in errors) - 1
-    more = f" (and {others:,} more)" if others else ""
-    return wire.cut(errors[0].summary, most_bytes=REASON_BYTES) + more
+    """One line for the history of attempts; the errors of a letter itself say which parameters had which."""
+    others = len(errors) - 1
+    more = f" (and {others:,} other error{'' if others == 1 else 's'})" if others else ""
+    return errors[0].summary + more
 
 
 def replayed(letter: Recorded[DeadLetter]) -> Chunk:

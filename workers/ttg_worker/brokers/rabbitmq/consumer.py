@@ -70,7 +70,7 @@ class RabbitMQConsumer:
         self._refused = 0
         self._safe = 0
         self._returning = 0
-        self._held: dict[Token, int] = {}
+        self._held: dict[Token, Delivery] = {}
         self._attached = False
         self._taking = False
         self._intake: Intake | None = None
@@ -144,24 +144,25 @@ class RabbitMQConsumer:
         if outcome.letter is not None:
             letter = wire.encode(outcome.letter)
             messages.append(Outgoing(queues.dlq, letter, PERSISTENT_DEAD_LETTER, token))
-        token.open_parts = len(messages)
+        token.answered, token.open_parts = True, len(messages)
         self._send(messages)
 
     def hand_back(self, deliveries: Sequence[Delivery]) -> None:
-        back = [*deliveries]
+        back = list(deliveries)
         with suppress(queue.Empty):
             while (delivery := self._arrivals.get_nowait()) is not None:
                 back.append(delivery)
-        here = [delivery for delivery in back if delivery.token.intake is self._intake]
+        here = [each for each in back if each.token.intake is self._intake and not each.token.answered]
         if here:
-            messages = [self._as_new(delivery) for delivery in here]
+            # Of one that was taken from the arrivals and is among the given ones as well, one message.
+            messages = [self._as_new(delivery) for delivery in {each.token: each for each in here}.values()]
             self._sent += len(messages)
             self._link.call(lambda: self._send_when_resized(messages))
 
     def _as_new(self, delivery: Delivery) -> Outgoing:
         """The chunk as a message that nobody was handed yet, but for the deaths of its workers."""
         token: Token = delivery.token
-        token.taken, token.open_parts = True, 1
+        token.taken, token.answered, token.open_parts = True, True, 1
         crashes = delivery.redelivered
         properties = (
             pika.BasicProperties(delivery_mode=2, headers={CRASHES_HEADER: crashes})
@@ -181,7 +182,8 @@ class RabbitMQConsumer:
 
     def held(self) -> tuple[int, ...]:
         # After a reconnection a chunk can be here twice, from before and after.
-        return tuple(dict.fromkeys(self._held.copy().values()))
+        held = self._held.copy().values()
+        return tuple(dict.fromkeys(delivery.chunk.chunk_id for delivery in held))
 
     def heartbeat(self, heartbeat: Heartbeat) -> None:
         body = wire.encode(heartbeat)
@@ -192,7 +194,7 @@ class RabbitMQConsumer:
         # The broker gives what a closed connection held to others at once, but takes it for a crash.
         if self._held and not self._ack_early and self._link.failure is None:
             self.resize(0)
-            self.hand_back(())
+            self.hand_back([each for each in self._held.copy().values() if not each.token.answered])
             self.flush(timeout_seconds=_HAND_BACK_SECONDS)
         self._link.close()
 
@@ -272,14 +274,14 @@ class RabbitMQConsumer:
             return
         delivery = Delivery(chunk, chunk.retries + redelivered + 1, redelivered, token)
         if token.is_suspect:
-            self._held[token] = chunk.chunk_id
+            self._held[token] = delivery
             self._suspects.put(delivery)
         elif redelivered >= SUSPECT_DEATHS:
             token.is_suspect = True
             self._refused += 1
             self._confirms.publish(self._as_new(delivery))
         else:
-            self._held[token] = chunk.chunk_id
+            self._held[token] = delivery
             self._arrivals.put(delivery)
 
     def _refuse(self, token: Token, body: bytes, problem: Undeliverable, redelivered: int) -> None:

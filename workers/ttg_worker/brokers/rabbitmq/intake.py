@@ -28,10 +28,11 @@ class _Share:
 class Token:
     """One delivery; it can be acked on the intake that it came by and on no other.
 
-    ``taken``, ``open_parts`` (of its outcome, that are not safe yet) and ``is_suspect`` are the owner's.
+    ``taken``, ``answered`` (its outcome is on its way), ``open_parts`` (of that, not safe yet) and
+    ``is_suspect`` are the owner's.
     """
 
-    __slots__ = ("acked", "intake", "is_suspect", "open_parts", "share", "tag", "taken")
+    __slots__ = ("acked", "answered", "intake", "is_suspect", "open_parts", "share", "tag", "taken")
 
     def __init__(self, intake: Intake, share: _Share, tag: int) -> None:
         self.intake = intake
@@ -39,6 +40,7 @@ class Token:
         self.tag = tag
         self.acked = False
         self.taken = False
+        self.answered = False
         self.open_parts = 1
         self.is_suspect = False
 

@@ -93,6 +93,8 @@ class RedisConsumer:
     def take(self, *, most: int, wait_seconds: float) -> list[Delivery]:
         if self._fatal is not None:
             raise self._fatal
+        if self._closing.is_set():
+            return []
         self._leave_old_connection()
         try:
             if self._waiting and time.monotonic() - self._renewed_at > self._options.lease_seconds:
