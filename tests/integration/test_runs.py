@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
 import sqlite3
@@ -55,7 +56,7 @@ class TestARunOfItsOwn:
         assert 0 < fault["redelivered_seconds"] < 8
         assert 0 < fault["replaced_seconds"] < 30
         assert verdict["chunks"]["recovered"] >= 1
-        assert verdict["parameters"] == 600
+        assert verdict["parameters"] == {"total": 600, "ok": 600, "failed": 0, "lost": 0}
 
         folder = ttgctl.folder("kept")
         assert ttgctl.processes() == []
@@ -97,14 +98,19 @@ class TestARunOfItsOwn:
         account = verdict["chunks"]
         assert (account["ok"], account["dead_lettered"], account["lost"]) == (5, 1, 0)
         assert account["retried"] == 2
-        assert (ttgctl.home / "results.csv").read_text().splitlines() == [
-            "x,value", "0,0", "1,2", "2,4", "3,", "4,8", "5,10",
-        ]  # fmt: skip
+        with (ttgctl.home / "results.csv").open(newline="") as table:
+            rows = list(csv.DictReader(table))
+        assert [row["value"] for row in rows] == ["0", "2", "4", "", "8", "10"]
+        assert [row["attempts"] for row in rows] == ["1", "1", "1", "3", "1", "1"]
+        assert [row["x"] for row in rows if row["error"]] == ["3"]
+        assert "three is right out" in rows[3]["error"]
         spec = ttgctl.folder(run_id).read_spec()
         with closing(Ledger(ttgctl.folder(run_id).ledger, spec)) as ledger:
             ((letter, _),) = ledger.dead_letters()
-        assert "three is right out" in letter.message.detail
-        assert 'work.py", line 3, in f' in letter.message.detail
+        (error,) = letter.message.errors
+        assert error.offsets == (0,)
+        assert "three is right out" in error.text
+        assert 'work.py", line 3, in f' in error.text
         assert len(letter.message.chunk.history) == 2
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from ttg_worker.brokers.base import DeliveryOptions
 from ttg_worker.compute.synthetic import REFERENCE as SYNTHETIC
+from ttg_worker.wire import CHUNK_PARAMETERS_MOST
 
 RUN_ID: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 
@@ -88,6 +89,8 @@ class RunSpec:
             # A NaN is not inside any bounds, so that is what must be asked.
             if not least <= value < math.inf:
                 raise SpecError(f"{name} {value}: expected {least} or more")
+        if min(self.chunk_size, self.parameters_total) > CHUNK_PARAMETERS_MOST:
+            raise SpecError(f"chunk size {self.chunk_size}: expected at most {CHUNK_PARAMETERS_MOST}")
         if not 0 <= self.fault_rate <= 1:
             raise SpecError(f"fault rate {self.fault_rate}: expected 0 to 1")
         if self.timeout_seconds is not None and not 0 < self.timeout_seconds < math.inf:

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 
+from ttg_worker import process_tree
 from ttg_worker.brokers import open_broker
 from ttg_worker.compute_settings import supervisor
 from ttg_worker.errors import BrokerError, SettingsError, WorkloadError
@@ -25,6 +26,8 @@ def main() -> int:
         print(f"ttg_worker: {error}", file=sys.stderr)  # noqa: T201 (logging is not set up yet)
         return 2
     configure_logging(settings)
+    # So that what a function leaves behind can be found and ended.
+    process_tree.adopt_orphans()
     try:
         broker = open_broker(settings.broker_url, options=settings.delivery)
         worker = Worker(settings, broker=broker, compute=supervisor(settings))

@@ -11,7 +11,6 @@ from typing import Final
 
 import msgspec
 
-from ttg_worker import process_tree
 from ttg_worker.brokers.base import Delivery
 from ttg_worker.compute_process import ComputeProcess, Death
 from ttg_worker.errors import WorkloadError
@@ -76,7 +75,6 @@ class ComputeSupervisor:
         self._in_hand = (0, 0)
         self._in_hand_since = time.monotonic()
         self._memory_at = 0.0
-        process_tree.adopt_orphans()
         self._process: ComputeProcess | None = start()
         self._loaded = False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -12,6 +13,9 @@ from ttg_worker.brokers.base import Delivery
 from ttg_worker.compute.values import VALUE_BYTES
 from ttg_worker.compute_process import Assignment
 from ttg_worker.wire import ChunkResult, ParameterError
+
+# A value's comma, offset and seconds.
+BESIDE_VALUE_BYTES: Final = 24
 
 
 class Job:
@@ -91,7 +95,7 @@ class Job:
         stretches: list[list[int]] = [[]]
         size = 0
         for position in positions:
-            length = len(self._values[position] or b"") + 1
+            length = len(self._values[position] or b"") + BESIDE_VALUE_BYTES
             if size + length > VALUE_BYTES and stretches[-1]:
                 stretches.append([])
                 size = 0

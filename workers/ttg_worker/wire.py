@@ -27,7 +27,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
 # Worker ids become file names and keys.
 WorkerId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][-A-Za-z0-9_.]{0,252}$")]
-CHUNK_PARAMETERS_MOST: Final = 10_000_000
+CHUNK_PARAMETERS_MOST: Final = 1_000_000
 SUMMARY_CHARACTERS: Final = 300
 # Longer texts of errors are cut in the middle, see :func:`cut`.
 ERROR_TEXT_BYTES: Final = 64 * 1024

@@ -120,7 +120,8 @@ class Worker:
                 said = state
             if self._left_alone_for(time.monotonic() - since):
                 return False
-            time.sleep(WAIT_SECONDS)
+            # A function that can't be loaded ends the worker here already.
+            self._compute.finished(WAIT_SECONDS)
         return False
 
     def _drain(self, consumer: Consumer, heartbeat_sender: HeartbeatSender) -> None:

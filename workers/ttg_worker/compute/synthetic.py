@@ -22,15 +22,16 @@ def synthetic(*, work_seconds: float, seed: int) -> Callable[[Any], int]:
     """
     if not work_seconds:
         return lambda index: synthetic_value(seed, index)
-    ready_at = 0.0
+    late_seconds = 0.0
 
     def compute(index: int) -> int:
-        nonlocal ready_at
+        nonlocal late_seconds
         now = time.monotonic()
-        # Time without calls, and more than one call's delay, is not made up for.
-        ready_at = max(ready_at, now - work_seconds) + work_seconds
+        # More than one call's time is not made up for.
+        ready_at = now + work_seconds - min(late_seconds, work_seconds)
         if ready_at > now:
             time.sleep(ready_at - now)
+        late_seconds = time.monotonic() - ready_at
         return synthetic_value(seed, index)
 
     return compute
