@@ -118,7 +118,8 @@ class Verdict:
     of the run, such as garbage: they are shown, and as they cost the run no chunk, ``lossless`` and
     the exit code do not look at them. ``complete``: nothing is outstanding. ``unmet`` names what was
     required of the run and not seen (a fault that had to bite). ``errors`` are why parameters failed, the
-    most frequent first. ``notes`` say what a reader must know.
+    most frequent first. ``reused`` counts
+    parameters whose values are those of an earlier run. ``notes`` say what a reader must know.
     """
 
     run_id: str
@@ -142,6 +143,7 @@ class Verdict:
     unmet: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     errors: tuple[ErrorSummary, ...] = ()
+    reused: int = 0
     schema: int = SCHEMA
 
     @property

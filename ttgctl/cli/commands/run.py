@@ -34,10 +34,19 @@ def run(
         bool,
         typer.Option("--chunk-function", help="FUNCTION takes a list.", rich_help_panel=flags.WORK),
     ] = False,
+    reuse: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN|auto",
+            help="Take over the values that this run, or any, has of the same FUNCTION and parameter.",
+            rich_help_panel=flags.WORK,
+        ),
+    ] = None,
     dry_run: flags.DryRun = False,
     *,
     common: RunOptions,
 ) -> int:
+    from ttgctl.cli.options.reuse_option import runs_to_reuse
     from ttgctl.cli.options.workload_option import check_workload
     from ttgctl.cli.pipeline.conduct import conduct
     from ttgctl.cli.pipeline.start import Work, copy_input, prepare, specify
@@ -57,6 +66,7 @@ def run(
         chunk_function=chunk_function,
         parameter_source=parameters.name,
         out=None if out is None else str(out.absolute()),
+        reuse=() if reuse is None else runs_to_reuse(reuse, checked, chunk_function=chunk_function),
     )
     spec = specify(common, work)
     if dry_run:

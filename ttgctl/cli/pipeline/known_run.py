@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ttgctl.core.inputs.parameters import ParameterSource, open_parameters
+from ttgctl.core.inputs.parameters import ParameterSource
 from ttgctl.core.ports import Substrate
 from ttgctl.core.records.run_folder import RunFolder, find_run
 from ttgctl.domain.run import RunSpec
@@ -36,6 +36,4 @@ class KnownRun:
 
     def source(self) -> ParameterSource:
         """The run's parameters as they were at its start."""
-        name = self.spec.parameter_source
-        path = None if name is None else self.folder.input / name
-        return open_parameters(path, total=self.spec.parameters_total)
+        return self.folder.source(self.spec)

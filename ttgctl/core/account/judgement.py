@@ -71,6 +71,7 @@ def judge(
     conflicts = ledger.extras(CONFLICT)
     first, last = ledger.first_delivery_at, ledger.last_result_at()
     seconds = last - first if first is not None and last is not None else 0.0
+    reused = ledger.reused or 0
     checksum = ledger.checksum() if totals.ok == spec.chunks_total else None
     expected = expected_checksum(spec)
     causes: Counter[str] = Counter(
@@ -116,7 +117,9 @@ def judge(
             lost=ledger.parameters_missing(lost),
         ),
         seconds=round(seconds, 3),
-        parameters_per_second=round(totals.parameters_ok / seconds, 1) if seconds > 0 else 0.0,
+        parameters_per_second=round(max(0, totals.parameters_ok - reused) / seconds, 1)
+        if seconds > 0
+        else 0.0,
         queues_after={
             TASKS: queues.tasks,
             RESULTS: queues.results if queues.results is not None else totals.messages,
@@ -130,6 +133,7 @@ def judge(
         unmet=_unmet(spec, faults, lossless=lossless),
         notes=tuple(notes),
         errors=summaries(ledger, spec) if totals.parameters_failed else (),
+        reused=reused,
     )
 
 

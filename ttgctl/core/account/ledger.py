@@ -531,7 +531,7 @@ class Ledger:
     def begin_again(self) -> None:
         """The queues that its positions are of are gone, and new ones count from 0: what is recorded is
         before all that comes now, and what is outstanding is to be published again."""
-        self.commit()
+        self._flush()
         for table in ("parts", "extras", "dead_letters"):
             rows = self._db.execute(f"SELECT position FROM {table} ORDER BY position").fetchall()  # noqa: S608
             # In two steps: a new position may be another row's old one.
@@ -555,6 +555,30 @@ class Ledger:
     def published_again(self) -> None:
         """All that was outstanding is on the queues."""
         self._set_fact("publish_again", 0)
+
+    def record_reused(self, parameters: int) -> None:
+        """All results so far are of earlier runs and so many parameters, and no broker's. Safe from now on,
+        together with them: a command that dies before leaves nothing of them."""
+        self._set_fact("reused", parameters)
+        self.begin_again()
+
+    @property
+    def reused(self) -> int | None:
+        """How many parameters have the values of earlier runs, None where nobody looked yet."""
+        known = self._facts.get("reused")
+        return None if known is None else int(known)
+
+    def known_chunks(self) -> bytes:
+        """By chunk, 1 where each parameter has a value or is given up."""
+        known = bytearray(self._seen)
+        for chunk_id in self.dead:
+            known[chunk_id] = 1
+        return bytes(known)
+
+    def parts_outstanding(self) -> dict[int, tuple[int, ...]]:
+        """Of chunks of which some parameters, but not all, are outstanding: these, by offset."""
+        found = {chunk_id: partial.outstanding_offsets for chunk_id, partial in self._partial.items()}
+        return {chunk_id: offsets for chunk_id, offsets in found.items() if offsets}
 
     def parameters_missing(self, chunk_ids: Iterable[int]) -> int:
         """How many parameters of these chunks have neither a value nor are given up."""

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 import platformdirs
 
+from ttgctl.core.inputs.parameters import ParameterSource, open_parameters
 from ttgctl.domain.run import RunSpec
 
 WORKLOAD: Final = "workload"
@@ -65,6 +66,12 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         self.broker_url.touch(mode=0o600)
         self.broker_url.write_text(url + "\n")
+
+    def source(self, spec: RunSpec) -> ParameterSource:
+        """The run's parameters as they were at its start."""
+        name = spec.parameter_source
+        path = None if name is None else self.input / name
+        return open_parameters(path, total=spec.parameters_total)
 
     def write_spec(self, spec: RunSpec) -> None:
         """Whole or not at all: a reader never sees half of it."""

@@ -42,21 +42,15 @@ class OpenRun:
         self._workers = WorkerSupervisor(spec, setup.substrate, clock=clock)
         self._broker_supervisor = BrokerSupervisor(spec, setup.substrate, clock=clock)
         outstanding = _outstanding(setup.ledger, setup.put_back)
-        self._publishing = Publishing(
-            broker,
-            spec,
-            setup.source,
-            first=setup.ledger.acknowledged,
-            again=outstanding,
-        )
+        self._publishing = Publishing(broker, spec, setup.source, outstanding)
         self._watch = QueueWatch(broker, spec.run_id)
         self._supervise = Every(SUPERVISE_SECONDS, clock=clock)
         self._inject = Every(FAULTS_SECONDS, clock=clock)
         self._show = Every(SNAPSHOT_SECONDS, clock=clock)
 
-        if outstanding.chunk_ids:
+        if outstanding.again:
             setup.notes.append(
-                f"{len(outstanding.chunk_ids):,} chunks without an outcome were published again: their "
+                f"{len(outstanding.again):,} chunks without an outcome were published again: their "
                 "queues were gone, or the broker had lost them"
             )
 
@@ -175,18 +169,13 @@ class OpenRun:
 
 
 def _outstanding(ledger: Ledger, put_back: Sequence[Chunk]) -> Outstanding:
-    """What is to be published once more, the queues that it was on being gone; but not what was put back."""
-    if not ledger.is_to_publish_again:
-        return Outstanding()
-    back = {(chunk.chunk_id, chunk.offsets) for chunk in put_back}
-    chunk_ids, parts = array("Q"), {}
-    for chunk_id in ledger.missing(ledger.acknowledged):
-        offsets = ledger.outstanding_offsets(chunk_id)
-        if (chunk_id, offsets) not in back:
-            chunk_ids.append(chunk_id)
-            if offsets:
-                parts[chunk_id] = offsets
-    return Outstanding(chunk_ids, parts)
+    """What is not on the queues yet, and, those being gone, what was on them; but not what was put back."""
+    again = array("Q")
+    if ledger.is_to_publish_again:
+        back = {(chunk.chunk_id, chunk.offsets) for chunk in put_back}
+        missing = ledger.missing(ledger.acknowledged)
+        again.extend(c for c in missing if (c, ledger.outstanding_offsets(c)) not in back)
+    return Outstanding(ledger.acknowledged, again, ledger.known_chunks(), ledger.parts_outstanding())
 
 
 @contextmanager

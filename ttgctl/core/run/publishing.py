@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,15 +42,21 @@ def chunk_of(spec: RunSpec, source: ParameterSource, chunk_id: int, offsets: tup
 
 @dataclass(frozen=True)
 class Outstanding:
-    """Chunks to be published once more: their ids, and of those that are wanted in part the offsets."""
+    """What is to be published: the chunks of ``again`` once more, then those from ``first`` on.
 
-    chunk_ids: Sequence[int] = ()
+    Of the latter not the ones of which everything is ``known``, by chunk; of those that are wanted in part
+    the ``offsets``.
+    """
+
+    first: int = 0
+    again: Sequence[int] = ()
+    known: bytes = b""
     offsets: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 class Publishing:
-    """``attempted`` and ``acknowledged`` count chunks from the first of the run on; those ``again`` come
-    before the rest and count for themselves.
+    """``attempted`` and ``acknowledged`` count chunks from the first of the run on, those that are known
+    included; those ``again`` come before the rest and count for themselves.
 
     After ``finished`` all are confirmed, or ``error`` says why not.
     """
@@ -59,9 +66,7 @@ class Publishing:
         broker: Broker,
         spec: RunSpec,
         source: ParameterSource,
-        *,
-        first: int,
-        again: Outstanding,
+        outstanding: Outstanding,
     ) -> None:
         self._broker = broker
         self._spec = spec
@@ -71,17 +76,19 @@ class Publishing:
         self._doubled_at: list[int] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publishing", daemon=True)
-        self._again = again
+        self._outstanding = outstanding
         self._again_done = 0
-        self.attempted = first
-        self.acknowledged = first
+        # The chunks from the first on that were sent to the broker that there is now.
+        self._sent = array("Q")
+        self.attempted = outstanding.first
+        self.acknowledged = outstanding.first
         self.finished = False
         self.error: Exception | None = None
 
     @property
     def again_finished(self) -> bool:
         """Whether all that was to be published once more is confirmed."""
-        return self._again_done == len(self._again.chunk_ids)
+        return self._again_done == len(self._outstanding.again)
 
     def start(self) -> None:
         self._thread.start()
@@ -110,16 +117,23 @@ class Publishing:
 
     def _publish(self, outage: Outage) -> None:
         first, again_before = self.acknowledged, self._again_done
-        again_left = len(self._again.chunk_ids) - again_before
+        again_left = len(self._outstanding.again) - again_before
         publisher = self._broker.publisher(self._spec.run_id)
         self._doubled_at.clear()
+        del self._sent[:]
+        safe = 0
         try:
             for confirmed in publisher.publish(self._with_duplicates(first)):
                 outage.over()
                 chunks = confirmed - bisect_right(self._doubled_at, confirmed)
                 self._again_done = again_before + min(chunks, again_left)
-                self.acknowledged = first + max(0, chunks - again_left)
-            self.finished = not self._stop.is_set() and self.acknowledged == self._spec.chunks_total
+                safe = max(0, chunks - again_left)
+                if safe:
+                    self.acknowledged = self._sent[safe - 1] + 1
+            if not self._stop.is_set() and safe == len(self._sent):
+                # Also of the last ones, which may have been known.
+                self.attempted = self.acknowledged = self._spec.chunks_total
+                self.finished = True
         finally:
             publisher.close()
 
@@ -135,13 +149,19 @@ class Publishing:
                 yield chunk
 
     def _counted(self, first: int) -> Iterator[Chunk]:
-        again = self._again
-        for chunk_id in again.chunk_ids[self._again_done :]:
+        outstanding, known = self._outstanding, self._outstanding.known
+        for chunk_id in outstanding.again[self._again_done :]:
             if self._stop.is_set():
                 return
-            yield chunk_of(self._spec, self._source, chunk_id, again.offsets.get(chunk_id, ()))
-        for chunk in chunks_of(self._spec, self._source, first=first):
+            yield self._chunk(chunk_id)
+        for chunk_id in range(first, self._spec.chunks_total):
             if self._stop.is_set():
                 return
-            self.attempted = max(self.attempted, chunk.chunk_id + 1)
-            yield chunk
+            if known and known[chunk_id]:
+                continue
+            self.attempted = max(self.attempted, chunk_id + 1)
+            self._sent.append(chunk_id)
+            yield self._chunk(chunk_id)
+
+    def _chunk(self, chunk_id: int) -> Chunk:
+        return chunk_of(self._spec, self._source, chunk_id, self._outstanding.offsets.get(chunk_id, ()))

@@ -9,15 +9,16 @@ from typing import Final
 
 from ttg_worker.backoff import Outage
 from ttg_worker.brokers import open_broker
-from ttg_worker.brokers.base import Broker
+from ttg_worker.brokers.base import Broker, QueueCounts
 from ttg_worker.errors import BrokerUnavailable
 from ttg_worker.wire import Chunk
 from ttgctl.core.account.dead_letters import settle_with_broker
 from ttgctl.core.account.judgement import known_digests
 from ttgctl.core.account.ledger import Ledger
+from ttgctl.core.account.reuse import take_over
 from ttgctl.core.inputs.parameters import ParameterSource
 from ttgctl.core.ports import Clock, Substrate
-from ttgctl.core.records.run_folder import RunFolder
+from ttgctl.core.records.run_folder import RunFolder, find_run
 from ttgctl.core.records.run_record import Earlier
 from ttgctl.core.run.open_run import open_run
 from ttgctl.core.run.phases import in_phase
@@ -27,6 +28,7 @@ from ttgctl.domain.events import Interrupted, Phase, RunEvent, Started
 from ttgctl.domain.run import RunSpec
 
 CONNECT_SECONDS: Final = 60.0
+_NO_QUEUES: Final = QueueCounts(tasks=0, in_flight=0, retry=0, dead=0, results=0)
 
 
 def execute(
@@ -71,6 +73,12 @@ def execute(
 
 def _work(setup: RunSetup) -> Iterator[RunEvent]:
     spec, substrate, clock = setup.spec, setup.substrate, setup.clock
+    yield from _reuse(setup)
+    if setup.ledger.accounted == spec.chunks_total and not setup.ledger.acknowledged:
+        # Nothing is left to be computed, so nothing has to be started.
+        setup.ledger.record_published(attempted=spec.chunks_total, acknowledged=spec.chunks_total)
+        yield setup.verdict(_NO_QUEUES, finished=True)
+        return
     yield from in_phase("substrate", substrate.ensure, clock=clock)
     setup.check_stop()
     endpoint = yield from in_phase("broker", lambda say: substrate.start_broker(spec, say), clock=clock)
@@ -87,6 +95,14 @@ def _work(setup: RunSetup) -> Iterator[RunEvent]:
         ):
             yield from run.drain()
             yield from run.finish()
+
+
+def _reuse(setup: RunSetup) -> Iterator[Phase]:
+    spec, ledger = setup.spec, setup.ledger
+    if spec.reuse and ledger.reused is None:
+        count = take_over(ledger, spec, setup.source, [find_run(run_id) for run_id in spec.reuse])
+        what = f"{count:,} of {spec.parameters_total:,} parameters are known from {', '.join(spec.reuse)}"
+        yield Phase(at=setup.clock.time(), name="reuse", detail=what)
 
 
 def _take_up(setup: RunSetup, broker: Broker) -> list[Chunk]:

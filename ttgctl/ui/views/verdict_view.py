@@ -162,9 +162,9 @@ class VerdictView:
 
 def _parameters(verdict: Verdict) -> str:
     account = verdict.parameters
-    if account.ok == account.total:
+    if account.ok == account.total and not verdict.reused:
         return f"{account.ok:,} parameters"
-    rest = [(account.failed, "failed"), (account.lost, "lost")]
+    rest = [(verdict.reused, "reused"), (account.failed, "failed"), (account.lost, "lost")]
     words = [f"{number:,} {word}" for number, word in rest if number]
     return ", ".join([f"{account.ok:,} of {account.total:,} parameters", *words])
 

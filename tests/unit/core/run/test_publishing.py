@@ -48,9 +48,11 @@ class FakeBroker:
 
 
 def run(broker: FakeBroker, plan: RunSpec, *, first: int = 0) -> Publishing:
-    publishing = Publishing(
-        broker, plan, IndexParameters(plan.parameters_total), first=first, again=Outstanding()
-    )
+    return run_outstanding(broker, plan, Outstanding(first))
+
+
+def run_outstanding(broker: FakeBroker, plan: RunSpec, outstanding: Outstanding) -> Publishing:
+    publishing = Publishing(broker, plan, IndexParameters(plan.parameters_total), outstanding)
     publishing.start()
     publishing._thread.join(timeout=20)
     return publishing
@@ -106,7 +108,7 @@ def test_stopped_it_says_how_far_it_came():
                 if number == 3:
                     publishing._stop.set()
 
-    publishing = Publishing(Slow(), spec(100), IndexParameters(100), first=0, again=Outstanding())
+    publishing = Publishing(Slow(), spec(100), IndexParameters(100), Outstanding())
     publishing.start()
     publishing._thread.join(timeout=20)
     assert publishing.acknowledged == 3
@@ -119,3 +121,26 @@ def test_a_chunk_that_the_plan_wants_twice_counts_once():
     publishing = run(broker, spec(4, faults=("duplicate chunks=1,3",)))
     assert broker.sent == [0, 1, 1, 2, 3, 3]
     assert (publishing.attempted, publishing.acknowledged, publishing.finished) == (4, 4, True)
+
+
+def test_what_is_known_is_not_sent_but_counted():
+    broker = FakeBroker(_3=BrokerUnavailable("gone"))
+    known = bytes([1, 0, 0, 1, 0, 0, 1, 1])
+    publishing = run_outstanding(broker, spec(8), Outstanding(known=known))
+    assert broker.sent == [1, 2, 4, 4, 5]
+    assert (publishing.attempted, publishing.acknowledged, publishing.finished) == (8, 8, True)
+
+
+def test_of_what_is_known_in_part_the_rest_is_sent():
+    sent = []
+
+    class Keeping(FakeBroker):
+        def publish(self, chunks):
+            sent.extend(chunks)
+            yield len(sent)
+
+    plan = RunSpec(run_id="r", backend="redis", substrate="local", parameters_total=9, chunk_size=3)
+    outstanding = Outstanding(first=1, again=[0], offsets={0: (1,), 2: (0, 2)})
+    publishing = run_outstanding(Keeping(), plan, outstanding)
+    assert [(chunk.chunk_id, chunk.offsets) for chunk in sent] == [(0, (1,)), (1, ()), (2, (0, 2))]
+    assert (publishing.again_finished, publishing.acknowledged, publishing.finished) == (True, 3, True)
