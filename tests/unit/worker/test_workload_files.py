@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 
 from ttg_worker.errors import WorkloadError
@@ -35,7 +36,7 @@ def written(folder: Path, **files: str) -> str:
 
 def test_a_file_alone_is_a_workload(folder: Path) -> None:
     checked = check_workload(written(folder, work="def f(x): return x", another="1 / 0"))
-    assert (checked.reference, checked.files) == ("work.py:f", ("work.py",))
+    assert (checked.reference, list(checked.files)) == ("work.py:f", ["work.py"])
 
 
 def test_modules_and_packages_beside_it_belong_to_it(folder: Path) -> None:
@@ -48,7 +49,7 @@ def test_modules_and_packages_beside_it_belong_to_it(folder: Path) -> None:
         pack__unused="1 / 0",
     )
     (folder / "pack" / "__init__.py").write_text("")
-    assert check_workload(reference).files == (
+    assert tuple(check_workload(reference).files) == (
         "work.py",
         "helper.py",
         "pack/__init__.py",
@@ -64,7 +65,7 @@ def test_what_is_imported_only_later_belongs_to_it_as_well(folder: Path) -> None
         late="def g(x):\n    from later import h\n    return h(x)",
         later="def h(x): return x",
     )
-    assert check_workload(reference).files == ("work.py", "late.py", "later.py")
+    assert tuple(check_workload(reference).files) == ("work.py", "late.py", "later.py")
 
 
 def test_imports_of_all_forms_are_found(folder: Path) -> None:
@@ -78,7 +79,7 @@ def test_imports_of_all_forms_are_found(folder: Path) -> None:
         six="not python",
     )
     (folder / "three" / "__init__.py").write_text("")
-    assert check_workload(reference).files == (
+    assert tuple(check_workload(reference).files) == (
         "work.py",
         "one/eight/nine.py",
         "one/seven.py",
@@ -94,7 +95,10 @@ def test_folders_below_that_it_puts_on_the_path_itself_keep_their_place(folder: 
         "import sys, pathlib\nsys.path.insert(0, str(pathlib.Path(__file__).parent / 'lib'))\n"
         "import tools\ndef f(x): return x"
     )
-    assert check_workload(written(folder, work=work, lib__tools="")).files == ("work.py", "lib/tools.py")
+    assert tuple(check_workload(written(folder, work=work, lib__tools="")).files) == (
+        "work.py",
+        "lib/tools.py",
+    )
 
 
 def test_what_is_installed_in_that_folder_does_not(folder: Path) -> None:
@@ -103,12 +107,12 @@ def test_what_is_installed_in_that_folder_does_not(folder: Path) -> None:
     reference = written(folder, work=work)
     (folder / place).mkdir(parents=True)
     (folder / place / "installed.py").write_text("")
-    assert check_workload(reference).files == ("work.py",)
+    assert tuple(check_workload(reference).files) == ("work.py",)
 
 
 def test_a_module_by_name_has_no_files(folder: Path) -> None:
     checked = check_workload("math:sqrt")
-    assert (checked.reference, checked.files) == ("math:sqrt", ())
+    assert (checked.reference, checked.files) == ("math:sqrt", {})
 
 
 def test_what_only_the_working_folder_has_is_missed_at_once(folder: Path) -> None:
@@ -119,7 +123,7 @@ def test_what_only_the_working_folder_has_is_missed_at_once(folder: Path) -> Non
 
 def test_what_it_prints_is_no_part_of_the_answer(folder: Path) -> None:
     work = "import os\nprint('[\"x\"]')\nos.write(1, b'noise')\ndef f(x): return x"
-    assert check_workload(written(folder, work=work)).files == ("work.py",)
+    assert tuple(check_workload(written(folder, work=work)).files) == ("work.py",)
     with pytest.raises(WorkloadError, match="has no function 'f'"):
         check_workload(written(folder, work="print('noise')"))
 
@@ -156,3 +160,39 @@ def test_the_check_says_its_answer_on_stdout_alone(folder: Path) -> None:
     argv = [sys.executable, "-P", "-m", "ttg_worker.workload_check", reference]
     done = subprocess.run(argv, capture_output=True, check=True)
     assert msgspec.json.decode(done.stdout) == ["work.py"]
+
+
+def test_it_is_loaded_from_a_copy_as_well(folder: Path) -> None:
+    """What is there when it is looked at, but not among what can be seen to be read."""
+    work = (
+        "import os, pathlib\nhere = pathlib.Path(__file__).parent\n"
+        "assert (here / 'table.csv').exists(), 'no table'\ndef f(x): return x"
+    )
+    (folder / "table.csv").write_text("1")
+    with pytest.raises(WorkloadError, match=r"no table \(in a copy with the files .*: work\.py"):
+        check_workload(written(folder, work=work))
+
+
+def test_a_load_that_never_ends_is_ended_with_what_it_started(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, until
+) -> None:
+    monkeypatch.setattr(workload_option, "LOAD_SECONDS", 1.0)
+    work = (
+        "import subprocess, sys, pathlib, time\n"
+        "child = subprocess.Popen(['sleep', '1000'])\n"
+        "(pathlib.Path(__file__).parent / 'child').write_text(str(child.pid))\n"
+        "time.sleep(1000)\ndef f(x): return x"
+    )
+    with pytest.raises(WorkloadError, match="loading it did not end in 1 s"):
+        check_workload(written(folder, work=work))
+    child = int((folder / "child").read_text())
+
+    def is_gone() -> bool:
+        return not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+    until(is_gone)
+
+
+def test_what_loading_left_behind_keeps_nobody_waiting(folder: Path) -> None:
+    work = "import subprocess\nsubprocess.Popen(['sleep', '1000'])\ndef f(x): return x"
+    assert list(check_workload(written(folder, work=work)).files) == ["work.py"]

@@ -18,7 +18,7 @@ def runs_to_reuse(asked: str, checked: CheckedWorkload, *, chunk_function: bool)
     if not checked.files:
         raise SpecError("--reuse: an imported function may be another one today; name one of a FILE.py")
     folders = list_runs() if asked == AUTO else [find_run(asked)]
-    function = Function(checked.reference, chunk_function, checked.folder, checked.files)
+    function = Function(checked.reference, chunk_function, checked.files)
     same = [folder.run_id for folder in folders if function.is_of(folder)]
     if not same and asked != AUTO:
         raise SpecError(

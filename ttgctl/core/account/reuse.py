@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -26,15 +25,14 @@ REUSED: Final = "reused"
 
 @dataclass(frozen=True)
 class Function:
-    """A user's function: its name in a specification, and the ``files`` of ``folder`` that it consists of.
+    """A user's function: its name in a specification, and the files that it consists of.
 
     One without files is imported by name, and may have been another one before.
     """
 
     workload: str
     chunk_function: bool
-    folder: Path
-    files: Sequence[str]
+    files: Mapping[str, bytes]
 
     def is_of(self, run: RunFolder) -> bool:
         """Whether a run has computed this very function."""
@@ -44,9 +42,10 @@ class Function:
             return False
         if not self.files or (spec.workload, spec.chunk_function) != (self.workload, self.chunk_function):
             return False
-        theirs = sorted(str(p.relative_to(run.workload)) for p in run.workload.rglob("*") if p.is_file())
-        return sorted(self.files) == theirs and all(
-            (self.folder / name).read_bytes() == (run.workload / name).read_bytes() for name in theirs
+        theirs = {path.relative_to(run.workload).as_posix(): path for path in run.workload.rglob("*")}
+        theirs = {name: path for name, path in theirs.items() if path.is_file()}
+        return self.files.keys() == theirs.keys() and all(
+            content == theirs[name].read_bytes() for name, content in self.files.items()
         )
 
 
