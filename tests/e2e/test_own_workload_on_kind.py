@@ -46,13 +46,8 @@ def test_a_function_travels_with_its_modules_and_is_repaired_with_them(
     assert done.code == 8, done.err
     assert done.verdict["dead_lettered_chunks"] == [2]
     assert done.verdict["chunks"]["lost"] == 0
-    assert f"ttgctl cleanup {run_id}" in done.err
-    (files,) = [
-        item
-        for item in cluster.objects("cm", namespace, run_id=run_id, component="worker")
-        if item.get("data")
-    ]
-    assert sorted(files["data"].values()) == sorted([WORK, AREA, SIDES, BROKEN])
+    # What a replay needs is in the run's folder.
+    assert cluster.uids(namespace, run_id) == set()
     listed = on_kind("dlq", "list", run_id)
     assert "ValueError: seven" in listed.out
 
@@ -70,6 +65,14 @@ def test_a_function_travels_with_its_modules_and_is_repaired_with_them(
 
     # The run has all that it needs: where it came from may be gone.
     shutil.rmtree(source)
-    again = on_kind("replay", run_id, "--output", "json", within_seconds=RUN_SECONDS)
+    again = on_kind("replay", run_id, "--keep", "--output", "json", within_seconds=RUN_SECONDS)
     assert again.code == 0, again.err
     assert again.verdict["checksum"] == mended.verdict["checksum"]
+    repeated = again.verdict["run_id"]
+    (files,) = [
+        item
+        for item in cluster.objects("cm", namespace, run_id=repeated, component="worker")
+        if item.get("data")
+    ]
+    assert sorted(files["data"].values()) == sorted([WORK, AREA, SIDES, MENDED])
+    assert on_kind("cleanup", repeated, "--force", within_seconds=RUN_SECONDS).code == 0

@@ -73,7 +73,8 @@ def killed(on_kind, demo, new_name):
         backend: (
             name,
             on_kind(
-                *demo("--fault-demo", "--keep", backend=backend, name=name, monitor="web"),
+                # Long enough for a pod to be replaced while there is work, also where all else is slow.
+                *demo("--fault-demo", "--keep", backend=backend, name=name, monitor="web", work_ms=1500),
                 within_seconds=RUN_SECONDS,
             ),
         )

@@ -127,7 +127,8 @@ def test_connections_that_break_lose_and_double_nothing(on_kind, demo, new_name,
 
 def test_ends_when_all_workers_are_gone(on_kind, demo, new_name):
     done = on_kind(
-        *demo(backend="static", name=new_name("none"), fault="kill-worker at=20% count=3"),
+        # Each is found and killed after the other, and must not be done before.
+        *demo(backend="static", name=new_name("none"), fault="kill-worker at=20% count=3", work_ms=1000),
         within_seconds=RUN_SECONDS,
     )
     assert done.code == 7, done.err
