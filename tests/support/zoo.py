@@ -238,6 +238,30 @@ def wait_a_little(p):
     return {"y": 2 * p["x"]}
 
 
+kept = []
+
+
+def drawn(p):
+    """Whatever kind of call the parameter asks for."""
+    kind, x = p["kind"], p["x"]
+    if kind == "nan":
+        return [x, float("nan")]
+    if kind == "aliasing":
+        shared["y"] = x
+        return shared
+    if kind == "fork":
+        return forked_exit(p)
+    if kind == "leak":
+        kept.append(bytearray(1_000_000))
+        return x
+    if kind == "slow":
+        time.sleep(0.02)
+        return x
+    if kind == "fine":
+        return x
+    return globals()[kind]({"x": BAD})
+
+
 # What is told of the parameter BAD.
 EXPECTED = {
     "segfault": "died by SIGSEGV",
