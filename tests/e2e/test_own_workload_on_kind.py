@@ -7,6 +7,8 @@ import shutil
 
 import pytest
 
+from support import zoo
+
 RUN_SECONDS = 150.0
 WORK = "import shapes\ndef square(x):\n    from shapes import late\n    return shapes.area(late.checked(x))\n"
 AREA = "from .sides import sides\n\ndef area(x):\n    a, b = sides(x)\n    return a * b\n"
@@ -76,3 +78,49 @@ def test_a_function_travels_with_its_modules_and_is_repaired_with_them(
     ]
     assert sorted(files["data"].values()) == sorted([WORK, AREA, SIDES, MENDED])
     assert on_kind("cleanup", repeated, "--force", within_seconds=RUN_SECONDS).code == 0
+
+
+@pytest.mark.parametrize("backend", ["redis", "rabbitmq"])
+def test_a_function_that_misbehaves_costs_what_it_was_called_with(
+    on_kind, new_name, cluster, namespace, home, backend
+):
+    """The greedy one is ended at what its pod may have, and the pod goes on."""
+    shutil.copy(zoo.__file__, home / "zoo.py")
+    told = {**zoo.EXPECTED, "hang": "no answer in 2 s", "greedy": "out of memory: it took"}
+    kinds = [
+        "fine",
+        "fork",
+        "segfault",
+        "fine",
+        "exit_3",
+        "aliasing",
+        "hang",
+        "nan",
+        "greedy",
+        "stop",
+        "fine",
+    ]
+    lines = [json.dumps({"x": x, "kind": kind}) for x, kind in enumerate(kinds)]
+    (home / "kinds.jsonl").write_text("\n".join(lines))
+    run_id = new_name("zoo")
+    done = on_kind(
+        "run", "--workload", "zoo.py:drawn", "--parameters", "kinds.jsonl", "--chunk-size", "3",
+        "--substrate", "kind", "--namespace", namespace, "--backend", backend, "--name", run_id, "--max-attempts", "2",
+        "--retry-delay-ms", "50", "--parameter-timeout", "2s", "--out", f"{run_id}.jsonl", "--output", "json",
+        within_seconds=RUN_SECONDS,
+    )  # fmt: skip
+    assert done.code == 8, done.err
+    rows = [json.loads(line) for line in (home / f"{run_id}.jsonl").read_text().splitlines()]
+    for x, (kind, row) in enumerate(zip(kinds, rows, strict=True)):
+        if kind in told:
+            assert told[kind] in row["error"], row
+            assert row["attempts"] == 2
+        else:
+            assert row["value"] == {"nan": [x, "NaN"], "aliasing": {"y": x}}.get(kind, x)
+    failed = sum(kind in told for kind in kinds)
+    assert done.verdict["parameters"] == {
+        "total": len(kinds), "ok": len(kinds) - failed, "failed": failed, "lost": 0,
+    }  # fmt: skip
+    # No worker died of it.
+    assert done.verdict["chunks"]["recovered"] == 0
+    assert not [notice for notice in on_kind.notices(run_id) if "gone" in notice]

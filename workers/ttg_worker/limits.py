@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -17,7 +18,12 @@ _LEAST_SECONDS: Final = 1.0
 _UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
 # In a container, of its limit: the worker itself needs some, and the kernel must not be the first to act.
 _CONTAINER_SHARE: Final = 0.9
-_CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
+# Of control groups version 2 and 1; the latter has a number beyond all memory where there is no limit.
+_CGROUP_LIMITS: Final = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+_UNLIMITED_BYTES: Final = 2**60
 
 
 class Limits:
@@ -79,8 +85,9 @@ def size(number_bytes: float) -> str:
 
 def container_bytes() -> int:
     """What a compute process may use of this container's memory; 0 where that has no limit."""
-    try:
-        limit = _CGROUP_LIMIT.read_text().strip()
-    except OSError:
-        return 0
-    return int(int(limit) * _CONTAINER_SHARE) if limit.isdigit() else 0
+    for path in _CGROUP_LIMITS:
+        with suppress(OSError):
+            limit = path.read_text().strip()
+            has_limit = limit.isdigit() and int(limit) < _UNLIMITED_BYTES
+            return int(int(limit) * _CONTAINER_SHARE) if has_limit else 0
+    return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ttg_worker import limits
 from ttg_worker.limits import Limits, parse_timeout, size
 
 
@@ -50,3 +51,24 @@ def test_memory_is_told_with_its_figures():
     kind, text = limits.too_much(int(2.5 * 2**30)) or ("", "")
     assert (kind, text) == ("memory", "out of memory: it took 2.5 GiB and may take 2 GiB")
     assert size(1000) == "1e+03 bytes" or size(1000) == "1000 bytes"
+
+
+@pytest.mark.parametrize(
+    ("version_2", "version_1", "limit"),
+    [
+        ("536870912\n", None, 483183820),
+        ("max\n", None, 0),
+        (None, "536870912\n", 483183820),
+        (None, "9223372036854771712\n", 0),
+        (None, None, 0),
+    ],
+)
+def test_a_containers_limit_is_of_either_version_of_control_groups(
+    tmp_path, monkeypatch, version_2, version_1, limit
+):
+    paths = (tmp_path / "memory.max", tmp_path / "memory.limit_in_bytes")
+    for path, text in zip(paths, (version_2, version_1), strict=True):
+        if text is not None:
+            path.write_text(text)
+    monkeypatch.setattr(limits, "_CGROUP_LIMITS", paths)
+    assert limits.container_bytes() == limit
