@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,6 +44,10 @@ def bench(
         bool,
         typer.Option("--runs", help="Whole runs as well: with and without a kill, and the memory; minutes."),
     ] = False,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(help="A checkout whose workers are measured beside these.", exists=True),
+    ] = None,
     output: flags.TableOutputOption = flags.TableOutput.text,
 ) -> int:
     titles = {What.ttgctl: OWN, What.ceiling: CEILING, What.celery: CELERY, What.dramatiq: DRAMATIQ}
@@ -56,6 +61,7 @@ def bench(
         commands=What.commands in wanted,
         runs=runs,
         insisted=bool(only or backend),
+        baseline=baseline,
     )
     # Asked to leave by whichever signal, the brokers and workers go first.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

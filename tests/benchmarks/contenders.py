@@ -12,6 +12,8 @@ from benchmarks import RUN_ID
 from ttgctl.ui.text import formats
 
 OWN: Final = "ttgctl"
+# The same with the workers of another checkout: what a change cost or gave.
+BASELINE: Final = "ttgctl, baseline"
 CEILING: Final = "raw client"
 CELERY: Final = "Celery"
 DRAMATIQ: Final = "Dramatiq"
@@ -40,9 +42,18 @@ class Contender:
 
 
 def contenders(
-    whats: Sequence[str], *, urls: Mapping[str, str], workers: Sequence[int], chunks: int, folder: Path
+    whats: Sequence[str],
+    *,
+    urls: Mapping[str, str],
+    workers: Sequence[int],
+    chunks: int,
+    folder: Path,
+    baseline: Path | None = None,
 ) -> Iterator[Contender]:
-    """All that can be measured on these servers; both rivals need both of them."""
+    """All that can be measured on these servers; both rivals need both of them.
+
+    ``baseline`` is a checkout whose workers take part as well.
+    """
     for backend, url in urls.items():
         amount = round(chunks * REDIS_SHARE) if backend == "redis" else chunks
         if CEILING in whats:
@@ -50,6 +61,8 @@ def contenders(
         if OWN in whats:
             for number in workers:
                 yield _own(backend, url, number, amount, folder)
+                if baseline is not None:
+                    yield _own(backend, url, number, amount, folder, baseline)
     if {"rabbitmq", "redis"} <= set(urls):
         for what in (CELERY, DRAMATIQ):
             if what in whats:
@@ -73,13 +86,16 @@ def _ceiling(backend: str, url: str, chunks: int) -> Contender:
     return Contender(what=CEILING, backend=backend, workers=None, chunks=chunks, drain=drain)
 
 
-def _own(backend: str, url: str, workers: int, chunks: int, folder: Path) -> Contender:
+def _own(
+    backend: str, url: str, workers: int, chunks: int, folder: Path, checkout: Path | None = None
+) -> Contender:
     def drain() -> float:
         from ttgctl.drain_rate.workers import drain as drained
 
-        return drained(url, RUN_ID, workers=workers, chunks=chunks, folder=folder)
+        return drained(url, RUN_ID, workers=workers, chunks=chunks, folder=folder, checkout=checkout)
 
-    return Contender(what=OWN, backend=backend, workers=workers, chunks=chunks, drain=drain)
+    what = OWN if checkout is None else BASELINE
+    return Contender(what=what, backend=backend, workers=workers, chunks=chunks, drain=drain)
 
 
 def _rival(what: str, urls: Mapping[str, str], workers: int, chunks: int, folder: Path) -> Contender:

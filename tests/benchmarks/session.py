@@ -34,6 +34,7 @@ class Plan:
     commands: bool
     runs: bool
     insisted: bool
+    baseline: Path | None = None
 
 
 def carry_out(plan: Plan, say: Callable[[str], None]) -> Report:
@@ -53,7 +54,12 @@ def carry_out(plan: Plan, say: Callable[[str], None]) -> Report:
                 measured = [
                     contender
                     for contender in contenders(
-                        whats, urls=urls, workers=plan.workers, chunks=plan.chunks, folder=folder / "workers"
+                        whats,
+                        urls=urls,
+                        workers=plan.workers,
+                        chunks=plan.chunks,
+                        folder=folder / "workers",
+                        baseline=plan.baseline,
                     )
                     if contender.backend in backends
                 ]

@@ -106,7 +106,8 @@ def test_a_function_that_misbehaves_costs_what_it_was_called_with(
     done = on_kind(
         "run", "--workload", "zoo.py:drawn", "--parameters", "kinds.jsonl", "--chunk-size", "3",
         "--substrate", "kind", "--namespace", namespace, "--backend", backend, "--name", run_id,
-        "--max-attempts", "2", "--retry-delay-ms", "50", "--parameter-timeout", "2s", "--out", f"{run_id}.jsonl", "--output", "json",
+        "--max-attempts", "2", "--retry-delay-ms", "50", "--parameter-timeout", "2s",
+        "--out", f"{run_id}.jsonl", "--output", "json",
         within_seconds=RUN_SECONDS,
     )  # fmt: skip
     assert done.code == 8, done.err

@@ -196,6 +196,28 @@ def test_a_broker_that_is_gone_with_its_disk_is_no_loss(ttgctl, backend, sweep, 
     assert [row["value"] for row in table("o.csv")] == [str(x * x) for x in range(24)]
 
 
+def test_a_run_goes_on_at_another_broker(ttgctl, server, sweep, until, run_id):
+    running = ttgctl.start(
+        *sweep(run_id, "--backend", server.backend, "--out", "o.csv", seconds=0.2, count=24)
+    )
+    until(lambda: ttgctl.accounted(run_id) >= 3)
+    running.send(signal.SIGINT)
+    assert running.wait().code == 130
+    wrong = "redis://127.0.0.1:1/0" if server.backend == "rabbitmq" else "amqp://127.0.0.1:1/"
+    assert ttgctl("resume", run_id, "--broker-url", wrong).code == 2
+    resumed = ttgctl("resume", run_id, "--broker-url", server.url, "--keep", "-o", "json")
+    assert resumed.code == 0, resumed.err
+    assert resumed.verdict["chunks"]["duplicated"] == 0
+    assert [row["value"] for row in table("o.csv")] == [str(x * x) for x in range(24)]
+    assert server.holds(run_id)
+    # The broker has the second half alone, which is no reason to doubt the first.
+    verified = ttgctl("verify", run_id, "-o", "json")
+    assert verified.code == 0, verified.err
+    assert ttgctl("cleanup", run_id, "--force").code == 0
+    assert ttgctl.processes() == []
+    assert not server.holds(run_id)
+
+
 class TestReuse:
     def test_what_is_known_is_not_computed_again(self, ttgctl, backend, sweep):
         first = ttgctl(*sweep("a", "--backend", backend, "--max-attempts", "1", bad=(3,), count=10))

@@ -18,8 +18,14 @@ IDLE_EXIT_SECONDS: Final = 30.0
 LAST_RESULTS_SECONDS: Final = 60.0
 
 
-def drain(url: str, run_id: str, *, workers: int, chunks: int, folder: Path) -> float:
-    """Chunks per second; the work of each is nothing. ``run_id`` names queues that are nobody else's."""
+def drain(
+    url: str, run_id: str, *, workers: int, chunks: int, folder: Path, checkout: Path | None = None
+) -> float:
+    """Chunks per second; the work of each is nothing. ``run_id`` names queues that are nobody else's.
+
+    The workers are those of another ``checkout`` where there is one.
+    """
+    other = {} if checkout is None else {"PYTHONPATH": str(checkout / "workers")}
     with published_run(url, run_id, chunks) as broker, worker_processes(folder) as group:
         for number in range(1, workers + 1):
             settings = WorkerSettings(
@@ -32,7 +38,7 @@ def drain(url: str, run_id: str, *, workers: int, chunks: int, folder: Path) -> 
             group.start(
                 [sys.executable, "-m", "ttg_worker"],
                 name=settings.worker_id,
-                environment=settings.to_environment(),
+                environment={**settings.to_environment(), **other},
             )
         # Asking for a count costs the broker nothing; reading results along would.
         group.wait(lambda: broker.counts(run_id).tasks)

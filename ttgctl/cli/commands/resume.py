@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from ttg_worker.brokers import open_broker
 from ttgctl.cli.options import flags
 from ttgctl.cli.options.option_group import with_option_groups
 from ttgctl.cli.options.run_options import VerdictOptions
 from ttgctl.cli.pipeline.conduct import conduct
 from ttgctl.cli.pipeline.known_run import KnownRun
+from ttgctl.cli.pipeline.start import broker_url_backend
 from ttgctl.core.records.event_log import read_events
 from ttgctl.core.records.run_record import Earlier, faults_of
 from ttgctl.domain.run import RunSpec, SpecError
@@ -24,13 +27,10 @@ def resume(
     *,
     common: VerdictOptions,
 ) -> int:
-    from contextlib import closing
-
     from ttgctl.core.account.ledger import Ledger
     from ttgctl.core.account.results_file import check_out_path
     from ttgctl.core.records.event_log import last_events
     from ttgctl.domain.events import Finished
-    from ttgctl.domain.run import SpecError
 
     known = KnownRun.find(run)
     if out is not None:
@@ -58,6 +58,8 @@ def carry_on(known: KnownRun, spec: RunSpec, *, common: VerdictOptions, out: Pat
     """
     if not spec.has_queue:
         raise SpecError(f"fixed shares can't go on; repeat the run with: ttgctl replay {spec.run_id}")
+    if common.broker_url is not None:
+        spec = _moved_to(common.broker_url, known, spec)
     if out is not None:
         spec = replace(spec, out=str(out.absolute()))
         known.folder.write_spec(spec)
@@ -69,3 +71,16 @@ def carry_on(known: KnownRun, spec: RunSpec, *, common: VerdictOptions, out: Pat
         common=common,
         earlier=earlier,
     )
+
+
+def _moved_to(url: str, known: KnownRun, spec: RunSpec) -> RunSpec:
+    """The run on this broker from now on, where later commands find its queues; nothing changes where it
+    can't be used."""
+    if (backend := broker_url_backend(url)) != spec.backend:
+        raise SpecError(f"--broker-url is one of {backend}, but run {spec.run_id} is on {spec.backend}")
+    with closing(open_broker(url, options=spec.delivery)) as broker:
+        broker.exists(spec.run_id)
+    known.folder.write_broker_url(url)
+    moved = replace(known.spec, placement=replace(spec.placement, external_broker=True))
+    known.folder.write_spec(moved)
+    return replace(spec, placement=moved.placement)

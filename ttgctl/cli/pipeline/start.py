@@ -112,7 +112,7 @@ def _fault_texts(common: RunOptions) -> tuple[str, ...]:
 def _choose_backend(common: RunOptions, substrate: str) -> str:
     asked = common.backend.value if common.backend else None
     if common.broker_url is not None:
-        backend = _backend_of(common.broker_url)
+        backend = broker_url_backend(common.broker_url)
         if asked not in (None, backend):
             raise SpecError(f"--backend {asked}, but --broker-url is one of {backend}; leave one out")
         return backend
@@ -129,7 +129,8 @@ def _choose_backend(common: RunOptions, substrate: str) -> str:
     return "redis"
 
 
-def _backend_of(url: str) -> str:
+def broker_url_backend(url: str) -> str:
+    """Of a URL that the user gave; raises :class:`SpecError`."""
     try:
         backend = backend_of(url)
     except BrokerError:

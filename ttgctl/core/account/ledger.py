@@ -539,8 +539,14 @@ class Ledger:
             self._db.executemany(f"UPDATE {table} SET position = ? WHERE position = ?", moves)  # noqa: S608
             self._db.execute(f"UPDATE {table} SET position = position + ?", (_FAR,))  # noqa: S608
         self._db.execute("UPDATE results SET position = -1")
+        self._set_fact("begun_again", 1)
         self.publish_again()
         self.results_position = self.dead_letters_position = -1
+
+    @property
+    def has_begun_again(self) -> bool:
+        """Whether the queues that there are hold what came last and no more."""
+        return bool(self._facts.get("begun_again", 0))
 
     def publish_again(self) -> None:
         """What is outstanding is to be published again, until :meth:`published_again`."""

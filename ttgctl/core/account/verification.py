@@ -29,7 +29,7 @@ _NOTHING: Final = QueueCounts(tasks=0, in_flight=0, retry=0, dead=None, results=
 def verify_run(
     spec: RunSpec, folder: RunFolder, *, substrate: Substrate, said: Callable[[str], None]
 ) -> Verdict:
-    """Reads all results again from the first, if the broker is there, and compares them with the
+    """Reads all results again from the first, if the broker has them, and compares them with the
     ledger; else judges by the ledger alone, and says so in the notes. Changes neither. A broker
     that holds less than the ledger is judged by what it holds, and the notes say so."""
     events = list(read_events(folder.events)) if folder.events.exists() else []
@@ -39,7 +39,7 @@ def verify_run(
     earlier = next((e.verdict for e in reversed(events) if isinstance(e, Finished)), None)
     faults = faults_of(events)
     with closing(Ledger(folder.ledger, spec, expected_digest=known_digests(spec))) as ledger:
-        if _reachable(spec, folder, substrate):
+        if not ledger.has_begun_again and _reachable(spec, folder, substrate):
             was_there = spec.placement.external_broker or substrate.broker_uid(spec) is not None
             try:
                 read_again = _from_broker(spec, ledger, substrate, faults, said=said, finished=finished)
@@ -48,7 +48,7 @@ def verify_run(
                     substrate.stop_broker(spec)
             if read_again is not None:
                 return read_again
-        note = "the broker is gone: this is what the ledger holds"
+        note = "the broker has none of it, or not all from the first on: this is what the ledger holds"
         verdict = judge(ledger, spec, queues=_NOTHING, faults=faults, notes=[note], finished=finished)
         if earlier is not None:
             verdict = replace(verdict, queues_after=earlier.queues_after, recovery=earlier.recovery)
