@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -144,7 +145,12 @@ def test_what_a_function_started_is_no_worker_and_ends_with_its_worker(ttgctl, s
     )  # fmt: skip
 
     def left() -> list[int]:
-        return [p.pid for p in ttgctl.processes(run_id) if "4321" in psutil.Process(p.pid).cmdline()]
+        found = []
+        for owned in ttgctl.processes(run_id):
+            with suppress(psutil.NoSuchProcess):
+                if "4321" in psutil.Process(owned.pid).cmdline():
+                    found.append(owned.pid)
+        return found
 
     until(lambda: ttgctl.accounted(run_id) >= 4 and left())
     workers = ttgctl.workers(run_id)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 
 def say(line: str) -> None:
-    print(line, file=sys.stderr)  # noqa: T201
+    """What nobody can read any more must not keep a command from doing what it has to do."""
+    with suppress(OSError, ValueError):
+        print(line, file=sys.stderr)  # noqa: T201

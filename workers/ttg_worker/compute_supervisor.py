@@ -28,6 +28,8 @@ FIRST_PAUSE_SECONDS: Final = 0.05
 # With many assignments on their way it is cheaper to look now and then than to be woken at each.
 MANY: Final = 8
 LOOK_SECONDS: Final = 0.002
+# How lines of the ring begin that are no value, see :mod:`ttg_worker.compute.ring`.
+_MARKS: Final = frozenset((b"<", b"@", b"~", b"=", b"?", b"!"))
 
 
 @dataclass(slots=True)
@@ -175,7 +177,13 @@ class ComputeSupervisor:
         stretch = self._oldest
         for line in lines:
             mark = line[:1]
-            if mark == b"<":
+            if mark not in _MARKS and stretch is not None:
+                seconds, self._seconds = self._seconds, 0.0
+                stretch.job.succeeded(stretch.first + stretch.done, line, seconds)
+                stretch.done += 1
+                if seconds:
+                    self._limits.took(seconds)
+            elif mark == b"<":
                 self._ended(line)
                 stretch = self._oldest
             elif mark == b"@":
@@ -191,24 +199,13 @@ class ComputeSupervisor:
                 self._in_hand_since = time.monotonic()
             elif mark == b"?":
                 raise WorkloadError(msgspec.json.decode(line[1:], type=str))
-            elif stretch is not None:
-                self._outcome(stretch, line)
+            elif mark == b"!" and stretch is not None:
+                self._seconds = 0.0
+                self._fail(stretch, *msgspec.json.decode(line[1:], type=tuple[str, str]))
 
     @property
     def _oldest(self) -> _Stretch | None:
         return next(iter(self._stretches.values()), None)
-
-    def _outcome(self, stretch: _Stretch, line: bytes) -> None:
-        if line[:1] != b"!":
-            seconds, self._seconds = self._seconds, 0.0
-            stretch.job.succeeded(stretch.first + stretch.done, line, seconds)
-            stretch.done += 1
-            if seconds:
-                self._limits.took(seconds)
-            return
-        self._seconds = 0.0
-        kind, text = msgspec.json.decode(line[1:], type=tuple[str, str])
-        self._fail(stretch, kind, text)
 
     def _fail(self, stretch: _Stretch, kind: str, text: str) -> None:
         """The next parameter of the stretch failed; for a chunk function, something of the stretch did."""
@@ -224,13 +221,13 @@ class ComputeSupervisor:
         stretch.done += 1
 
     def _ended(self, line: bytes) -> None:
-        started_at, seconds = line[1:].split()
         serial = next(iter(self._stretches), None)
         if serial is not None:
-            stretch = self._stretches.pop(serial)
-            stretch.job.ran(float(started_at), float(seconds))
+            job = self._stretches.pop(serial).job
+            started_at, _, seconds = line[1:].partition(b" ")
+            job.ran(float(started_at), float(seconds))
             self._idle_deaths = 0
-            self._finish(stretch.job)
+            self._finish(job)
 
     def _finish(self, job: Job) -> None:
         if not job.left:

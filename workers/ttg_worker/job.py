@@ -24,6 +24,19 @@ class Job:
     ``left`` counts those that have none. ``seconds`` is how long the calls took altogether.
     """
 
+    __slots__ = (
+        "_errors",
+        "_parameters",
+        "_seconds",
+        "_values",
+        "delivery",
+        "finished_at",
+        "left",
+        "seconds",
+        "size",
+        "started_at",
+    )
+
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
         self.size = self.left = delivery.chunk.size
@@ -83,6 +96,8 @@ class Job:
     @property
     def errors(self) -> list[ParameterError]:
         """What failed, the first parameter first; the same words once."""
+        if not self._errors:
+            return []
         found = [
             ParameterError(self._offsets(sorted(positions)), kind, wire.cut(text))
             for (kind, text), positions in self._errors.items()
@@ -91,6 +106,8 @@ class Job:
 
     def results(self, worker_id: str) -> list[ChunkResult]:
         """Messages with all its values, each small enough for every broker."""
+        if self.size == 1 and self._values[0] is not None:
+            return [self._result([0], worker_id)]
         positions = [p for p, value in enumerate(self._values) if value is not None]
         stretches: list[list[int]] = [[]]
         size = 0

@@ -47,9 +47,14 @@ class SimulatedFaults:
         self._corrupt = Picks(corrupt, seed=seed, purpose="corrupt-result")
         self._fault_below = int(fault_rate * 2**64)
         self._seed = seed
+        # Asked for at each chunk, where there is next to nothing else to do.
+        self._has_failures = self._poison.any or self._fault_below > 0
+        self._has_corrupt = self._corrupt.any
 
     def before_compute(self, chunk: Chunk, attempt: int) -> str | None:
         """Why this attempt at the chunk is to fail, None where it is not."""
+        if not self._has_failures:
+            return None
         if chunk.chunk_id in self._poison:
             return f"chunk {chunk.chunk_id} is poisoned: the run's fault plan asked for it"
         if self._fault_below and _draw(self._seed, chunk.chunk_id, attempt) < self._fault_below:
@@ -58,7 +63,7 @@ class SimulatedFaults:
 
     def as_sent(self, result: ChunkResult) -> ChunkResult:
         """The result as it leaves the worker, after its digest was taken."""
-        if result.chunk_id not in self._corrupt:
+        if not self._has_corrupt or result.chunk_id not in self._corrupt:
             return result
         changed = msgspec.json.decode(result.values, type=list[Any])
         changed[0] = "corrupt" if changed[0] != "corrupt" else None

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 # little enough that a kill takes few chunks down with it.
 PREFETCH_SECONDS: Final = 0.25
 PREFETCH_MOST: Final = 500
+MANY: Final = 8
 # A parameter that takes longer must keep nobody waiting: what is behind it goes to whoever is idle.
 SLOW_SECONDS: Final = 0.3
 # Of the 10 s that a SIGTERM leaves, what the chunk in hand may use before it is given back.
@@ -45,6 +46,7 @@ class Worker:
 
     def __init__(self, settings: WorkerSettings, *, broker: Broker, compute: ComputeSupervisor) -> None:
         self._settings = settings
+        self._worker_id = settings.worker_id
         self._broker = broker
         self._compute = compute
         self._faults = SimulatedFaults(
@@ -127,15 +129,21 @@ class Worker:
     def _drain(self, consumer: Consumer, heartbeat_sender: HeartbeatSender) -> None:
         idle_since = time.monotonic()
         while not self._stopping:
-            took = self._take(consumer)
-            self._settle(consumer, heartbeat_sender, wait_seconds=OUTCOME_SECONDS)
-            if took or self._compute.in_flight:
+            done = self._finished()
+            # Before these are settled: the compute process is at work meanwhile.
+            took = self._take(consumer, may_wait=not done)
+            self._settle(done, consumer, heartbeat_sender)
+            if done or took or self._compute.in_flight:
                 idle_since = time.monotonic()
             elif self._left_alone_for(time.monotonic() - idle_since):
                 return
         log.info("told to stop")
 
-    def _take(self, consumer: Consumer) -> bool:
+    def _finished(self) -> list[Job]:
+        """What was computed; waits for it where something is in hand."""
+        return self._compute.finished(OUTCOME_SECONDS if self._compute.in_flight else 0.0)
+
+    def _take(self, consumer: Consumer, *, may_wait: bool) -> bool:
         """Whether there was anything to begin; waits for it only where nothing is in hand."""
         in_flight = self._compute.in_flight
         if self._is_slow:
@@ -145,11 +153,14 @@ class Worker:
         if self._has_suspect and in_flight:
             return False
         self._has_suspect = False
-        room = 1 - in_flight if self._settings.unsafe_ack_early else self._prefetch - in_flight
-        if room <= 0 or (in_flight and (2 * in_flight > self._prefetch or time.monotonic() < self._ask_at)):
+        # Half of many: the others arrive while these are computed.
+        most = self._prefetch // 2 if self._prefetch >= MANY else self._prefetch
+        room = (1 if self._settings.unsafe_ack_early else most) - in_flight
+        if room <= 0 or (in_flight and (2 * in_flight > most or time.monotonic() < self._ask_at)):
             return False
-        deliveries = consumer.take(most=room, wait_seconds=0.0 if in_flight else WAIT_SECONDS)
-        if not deliveries and not in_flight and (suspect := consumer.take_suspect()) is not None:
+        idle = may_wait and not in_flight
+        deliveries = consumer.take(most=room, wait_seconds=WAIT_SECONDS if idle else 0.0)
+        if not deliveries and idle and (suspect := consumer.take_suspect()) is not None:
             deliveries, self._has_suspect = [suspect], True
         if not deliveries:
             self._ask_at = time.monotonic() + ASK_AGAIN_SECONDS
@@ -168,14 +179,20 @@ class Worker:
                 self._settle_one(job, consumer)
         self._compute.put(jobs)
 
-    def _settle(self, consumer: Consumer, heartbeat_sender: HeartbeatSender, *, wait_seconds: float) -> None:
-        """Settles what was computed, after at most this time, and sees to what takes long."""
+    def _settle(self, done: Sequence[Job], consumer: Consumer, heartbeat_sender: HeartbeatSender) -> None:
+        """Settles what was computed, and sees to what takes long."""
         compute = self._compute
-        for job in compute.finished(wait_seconds if compute.in_flight else 0.0):
-            (heartbeat_sender.done if self._settle_one(job, consumer) else heartbeat_sender.failed)()
-            # Not after a failure, which may come at once and would make every chunk look short.
-            if job.seconds:
-                self._adapt_prefetch(consumer, job.seconds)
+        seconds, count = 0.0, 0
+        for job in done:
+            if self._settle_one(job, consumer):
+                heartbeat_sender.done()
+                # Not after a failure, which may come at once and would make every chunk look short.
+                seconds += job.seconds
+                count += 1
+            else:
+                heartbeat_sender.failed()
+        if count:
+            self._adapt_prefetch(consumer, seconds / count, count)
         in_hand = compute.in_hand
         if in_hand is None:
             if not compute.in_flight:
@@ -199,23 +216,23 @@ class Worker:
     def _settle_one(self, job: Job, consumer: Consumer) -> bool:
         """Whether all of its parameters have values."""
         errors = job.errors
-        results = job.results(self._settings.worker_id)
+        delivery, worker_id = job.delivery, self._worker_id
+        results = job.results(worker_id)
         if results:
             results[0] = self._faults.as_sent(results[0])
-        delivery, worker_id = job.delivery, self._settings.worker_id
         if not errors:
-            consumer.settle(delivery, Outcome(results=tuple(results)))
+            consumer.settle(delivery, Outcome(results))
             return True
         most = self._settings.delivery.max_attempts
         chunk = delivery.chunk
         if chunk.retries + 1 < most:
             log.warning("%s, retry %d of %d", _told(job, errors), chunk.retries + 1, most - 1)
             again = retried(delivery, errors, worker_id=worker_id)
-            consumer.settle(delivery, Outcome(results=tuple(results), retry=again))
+            consumer.settle(delivery, Outcome(results, retry=again))
         else:
             log.error("%s for the last time", _told(job, errors))
             letter = given_up(delivery, errors, worker_id=worker_id)
-            consumer.settle(delivery, Outcome(results=tuple(results), letter=letter))
+            consumer.settle(delivery, Outcome(results, letter=letter))
         return False
 
     def _leave(self, consumer: Consumer, heartbeat_sender: HeartbeatSender) -> None:
@@ -225,7 +242,7 @@ class Worker:
             consumer.hand_back(self._compute.give_back())
         deadline = time.monotonic() + FINISH_SECONDS
         while self._compute.in_flight and time.monotonic() < deadline:
-            self._settle(consumer, heartbeat_sender, wait_seconds=OUTCOME_SECONDS)
+            self._settle(self._finished(), consumer, heartbeat_sender)
         if self._compute.in_flight:
             log.warning("giving the chunk in hand back: it would take too long to finish")
             consumer.hand_back(self._compute.abandon())
@@ -240,9 +257,10 @@ class Worker:
         log.info("no chunk for %.0f s, and nobody who started this worker: leaving", idle_seconds)
         return True
 
-    def _adapt_prefetch(self, consumer: Consumer, seconds: float) -> None:
+    def _adapt_prefetch(self, consumer: Consumer, seconds: float, count: int) -> None:
+        """So many chunks took ``seconds`` each."""
         mean = self._seconds_per_chunk
-        mean = seconds if mean is None else mean + (seconds - mean) / 8
+        mean = seconds if mean is None else mean + (seconds - mean) * min(1.0, count / 8)
         self._seconds_per_chunk = mean
         wanted = max(1, min(PREFETCH_MOST, int(PREFETCH_SECONDS / max(mean, 1e-9))))
         # Only steps that matter: each resize is a word with the broker.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -179,9 +180,19 @@ def test_all_that_it_started_ends_with_it(computing, until):
     supervisor = computing("leave_a_child")
     jobs = jobs_of(2)
     finish(supervisor, jobs, until)
-    assert [p for p in psutil.Process().children(recursive=True) if "4321" in p.cmdline()]
+    assert sleepers()
     supervisor.close()
-    assert not [p for p in psutil.Process().children(recursive=True) if "4321" in p.cmdline()]
+    assert not sleepers()
+
+
+def sleepers() -> list[psutil.Process]:
+    """What ``leave_a_child`` started, of those below this process."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "4321" in process.cmdline():
+                found.append(process)
+    return found
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ Four roles a run: ``ttg.tasks`` (work), ``ttg.tasks.retry`` (delayed work), ``tt
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from ttg_worker.wire import Chunk, ChunkResult, DeadLetter, Heartbeat
 
@@ -38,8 +38,7 @@ class DeliveryOptions:
     delivery_limit: int = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One hand-over of a chunk. ``attempt`` counts deliveries from 1, crashes and retries alike.
 
     ``redelivered`` counts those that followed a crash. ``token`` is the broker's own.
@@ -48,7 +47,7 @@ class Delivery:
     chunk: Chunk
     attempt: int
     redelivered: int
-    token: Any = field(compare=False, repr=False)
+    token: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +97,11 @@ class Publisher(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of a delivery. Its parts name each parameter of the delivery's chunk once: values, and
     what failed, for another attempt or given up."""
 
-    results: tuple[ChunkResult, ...] = ()
+    results: Sequence[ChunkResult] = ()
     retry: Chunk | None = None
     letter: DeadLetter | None = None
 

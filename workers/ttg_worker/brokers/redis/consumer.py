@@ -26,7 +26,6 @@ PROMOTE_SECONDS: Final = 0.2
 # At its end a worker does not wait long for a broker that may be away.
 CLOSE_SECONDS: Final = 1.0
 # A result waits for others to share the way for no longer than this.
-LINGER_SECONDS: Final = 0.02
 # Outcomes further apart than this pay for a way of their own, and are seen at once.
 SLOW_SECONDS: Final = 0.005
 TICK_SECONDS: Final = 0.1
@@ -141,17 +140,18 @@ class RedisConsumer:
         self._prefetch = prefetch
 
     def settle(self, delivery: Delivery, outcome: Outcome) -> None:
-        words: list[tuple[Verb, bytes]] = [("part", wire.encode(result)) for result in outcome.results]
+        bodies = [wire.encode(result) for result in outcome.results]
+        last: Verb = "result"
         if outcome.retry is not None:
-            words.append(("retry", wire.encode(outcome.retry)))
+            last = "retry"
+            bodies.append(wire.encode(outcome.retry))
         elif outcome.letter is not None:
-            words.append(("dead", wire.encode(outcome.letter)))
-        else:
-            words[-1] = ("result", words[-1][1])
-        self._outbox.put(delivery.token, *words)
+            last = "dead"
+            bodies.append(wire.encode(outcome.letter))
         now = time.monotonic()
+        due = self._outbox.put(delivery.token, last, bodies, now=now)
         slow, self._settled_at = now - self._settled_at > SLOW_SECONDS, now
-        if slow or self._outbox.full or self._outbox.waiting_seconds > LINGER_SECONDS:
+        if slow or due:
             self._send_unless_away()
 
     def hand_back(self, deliveries: Sequence[Delivery]) -> None:
@@ -215,14 +215,33 @@ class RedisConsumer:
             self._claim(room)
             if self._waiting or self._suspects:
                 return
+        if self._fetch_at_once(room) or wait_seconds <= 0:
+            return
         # A block of 0 would be one without end.
-        block = ("BLOCK", max(1, int(min(wait_seconds, IDLE_SECONDS) * 1000))) if wait_seconds > 0 else ()
+        block = max(1, int(min(wait_seconds, IDLE_SECONDS) * 1000))
         reply = self._link.command(
-            "XREADGROUP", "GROUP", GROUP, self._name, "COUNT", room, *block, "STREAMS", self._keys.tasks, ">"
+            *("XREADGROUP", "GROUP", GROUP, self._name, "COUNT", room, "BLOCK", block),
+            *("STREAMS", self._keys.tasks, ">"),
         )
         if reply:
             for entry, fields in reply[0][1]:
                 self._take(entry, fields, deliveries=1)
+
+    def _fetch_at_once(self, room: int) -> bool:
+        """Whether there was anything."""
+        reply = self._link.script(scripts.TAKE, keys=(self._keys.tasks,), args=(GROUP, self._name, room))
+        if not reply:
+            return False
+        sizes, texts, others = reply
+        end = 0
+        ends = [end := end + int(size) for size in sizes.split()]
+        start = 0
+        for middle, stop in zip(ends[::2], ends[1::2], strict=True):
+            self._take(texts[start:middle], [b"body", texts[middle:stop]], deliveries=1)
+            start = stop
+        for entry, fields in others:
+            self._take(entry, fields, deliveries=1)
+        return True
 
     def _claim(self, room: int) -> None:
         """One page of what dead workers held; the next look is soon as long as there are pages."""
@@ -281,7 +300,7 @@ class RedisConsumer:
     # In either thread.
 
     def _bury(self, entry: bytes, letter: DeadLetter) -> None:
-        self._outbox.put(entry, ("dead", wire.encode(letter)))
+        self._outbox.put(entry, "dead", [wire.encode(letter)], now=time.monotonic())
 
     def _send_unless_away(self) -> None:
         # The caller's compute must not wait for a broker that is known to be away.
@@ -341,7 +360,7 @@ class RedisConsumer:
                 if now >= renew_at:
                     self._renew(link)
                     renew_at = now + self._options.lease_seconds / 3
-                if self._outbox.waiting_seconds > LINGER_SECONDS:
+                if self._outbox.is_due(time.monotonic()):
                     self._outbox.send(link)
                 if now >= promote_at:
                     link.script(scripts.PROMOTE, keys=(self._keys.tasks, self._keys.retry), args=())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
 
 from ttg_worker.brokers.base import DeliveryOptions
@@ -16,6 +16,8 @@ Verb = Literal["part", "result", "retry", "dead"]
 
 # What one script call takes; unpack() in Lua bears some thousands.
 BATCH: Final = 100
+# How long a word may wait for more of them.
+LINGER_SECONDS: Final = 0.02
 BATCH_BYTES: Final = 8_000_000
 
 
@@ -42,21 +44,23 @@ class Outbox:
         self._lock = threading.Lock()
         self._sending = threading.Lock()
 
-    @property
-    def full(self) -> bool:
-        return len(self._words) >= BATCH
+    def put(self, entry: bytes, last: Verb, bodies: Sequence[bytes], *, now: float) -> bool:
+        """What there is to say of an entry: parts, and at last what ends it; whether it is time to send.
 
-    @property
-    def waiting_seconds(self) -> float:
-        """How long the oldest word has waited; 0 when there is none."""
-        return time.monotonic() - self._since if self._words else 0.0
-
-    def put(self, entry: bytes, *words: tuple[Verb, bytes]) -> None:
-        """What there is to say of an entry, with its verbs in this order."""
+        ``now`` is on the monotonic clock.
+        """
+        words = self._words
         with self._lock:
-            if not self._words:
-                self._since = time.monotonic()
-            self._words.extend((verb, entry, body) for verb, body in words)
+            if not words:
+                self._since = now
+            for body in bodies[:-1]:
+                words.append(("part", entry, body))
+            words.append((last, entry, bodies[-1]))
+        return len(words) >= BATCH or now - self._since > LINGER_SECONDS
+
+    def is_due(self, now: float) -> bool:
+        """Whether a word has waited long enough."""
+        return bool(self._words) and now - self._since > LINGER_SECONDS
 
     def send(self, link: RedisLink) -> None:
         """All of it; what did not get out when this raises is still there."""

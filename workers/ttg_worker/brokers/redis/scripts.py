@@ -49,6 +49,25 @@ if #settled > 0 then
 end
 """
 
+# New chunks, packed: a client reads two texts in a fraction of the time that a thousand take it. The sizes
+# of ids and bodies, all of these in one, and entries that are not as a publisher makes them, as they are.
+TAKE: Final = """
+local group, me, count = unpack(ARGV)
+local reply = redis.call('XREADGROUP', 'GROUP', group, me, 'COUNT', count, 'STREAMS', KEYS[1], '>')
+if not reply then return nil end
+local sizes, texts, others = {}, {}, {}
+for _, entry in ipairs(reply[1][2]) do
+  local id, fields = entry[1], entry[2]
+  if fields and #fields == 2 and fields[1] == 'body' then
+    sizes[#sizes + 1], texts[#texts + 1] = #id, id
+    sizes[#sizes + 1], texts[#texts + 1] = #fields[2], fields[2]
+  else
+    others[#others + 1] = entry
+  end
+end
+return {table.concat(sizes, ' '), table.concat(texts), others}
+"""
+
 # Takes over what has been idle for the lease. XCLAIM, and not XAUTOCLAIM itself, counts the delivery,
 # for Redis 6.2 gives a message that is no longer there as nil, without the id to forget it by. One look
 # is at ten times as many chunks as are wanted, one call at 50 looks; the cursor says where to go on.
