@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import time
 
+import pytest
+
 from ttgctl.domain.events import Interrupted, Progress
 from ttgctl.substrates.local.substrate import BROKER
 
@@ -159,6 +161,24 @@ def test_one_command_at_a_time_works_on_a_run(ttgctl, server, run_id, until):
     assert other.code == 2
     assert f"ttgctl monitor {run_id}" in other.err
     lossless(running.wait(), chunks=20)
+
+
+@pytest.mark.case("C25")
+@pytest.mark.parametrize("words", [["r", "--force"], ["--force"]])
+def test_what_a_command_works_on_is_not_cleaned_up(ttgctl, backend, until, words):
+    """By its name, or because it is the newest."""
+    running = ttgctl.start(
+        *ttgctl.demo(backend=backend, name="r", parameters_total=90, chunk_size=1, work_ms=300)
+    )
+    until(lambda: ttgctl.accounted("r") > 0)
+    refused = ttgctl("cleanup", *words)
+    assert refused.code == 2
+    assert "ttgctl monitor r" in refused.err
+    assert ttgctl("cleanup", "r", "--dry-run").code == 0
+    spared = ttgctl("cleanup", "--all", "--force")
+    assert spared.code == 0, spared.err
+    assert "left alone: run r" in spared.err
+    lossless(running.wait(), chunks=90)
 
 
 def test_a_polite_kill_is_as_ctrl_c(ttgctl, server, run_id, until):

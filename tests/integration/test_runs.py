@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
+import pytest
+
 from ttgctl.core.account.ledger import Ledger
 from ttgctl.domain.events import Finished, Started
 from ttgctl.substrates.local import processes
@@ -151,6 +153,7 @@ class TestRunsOnABrokerOfOthers:
         again = ttgctl("cleanup", run_id, "--force")
         assert again.code == 0, again.err
 
+    @pytest.mark.case("C28")
     def test_put_what_is_no_chunk_of_theirs_into_the_dlq(self, ttgctl, server, run_id, until):
         running = ttgctl.start(
             *ttgctl.demo(broker_url=server.url, name=run_id, parameters_total=30, chunk_size=1, work_ms=200)

@@ -13,6 +13,10 @@ class BrokerUnavailable(BrokerError):
     """The broker does not answer; it may come back."""
 
 
+class QueuesGone(BrokerError):
+    """The run's queues, or some of them, are not on the broker."""
+
+
 class SettingsError(ValueError):
     """A worker setting makes no sense; names the variable, its value and what is accepted."""
 

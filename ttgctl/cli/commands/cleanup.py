@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
 from ttgctl.cli.options import flags
+from ttgctl.core.ports import OwnedResource
+from ttgctl.core.records.run_folder import RunFolder, run_folder
 
 
 def cleanup(
@@ -28,6 +31,7 @@ def cleanup(
     from ttgctl.cli.pipeline.cleanup_scope import scope
     from ttgctl.cli.status import say
     from ttgctl.core.cleanup import remove
+    from ttgctl.core.records.run_lock import RunIsTaken, locked_runs
     from ttgctl.domain.run import Placement
     from ttgctl.domain.verdict import ExitCode
     from ttgctl.ui.text.console import data_console
@@ -49,11 +53,27 @@ def cleanup(
         if not force and not typer.confirm(f"Delete these {len(mine)}?", default=False, err=True):
             say("nothing was deleted")
             return 0
-        removals = [remove(keeper, owned, said=say) for keeper, owned in found]
-        failed = sum(len(removal.failed) for removal in removals)
-        left = [r for target in targets for r in target.owned() if not r.foreign]
-        say(
-            f"{sum(len(removal.deleted) for removal in removals)} deleted, {failed} failed, "
-            f"{sum(len(removal.gone) for removal in removals)} already gone, {len(left)} still there"
-        )
-        return ExitCode.SUBSTRATE if failed or left else 0
+        with locked_runs(_folders(mine)) as taken:
+            if taken and not all_runs:
+                raise RunIsTaken(min(taken))
+            for run_id in sorted(taken):
+                say(f"left alone: run {run_id}, which a command works on")
+            # What belongs to no run alone, a namespace say, is also in use then.
+            spared = {*taken, None} if taken else set()
+            removals = [
+                remove(keeper, [r for r in owned if r.run_id not in spared], said=say)
+                for keeper, owned in found
+            ]
+            failed = sum(len(removal.failed) for removal in removals)
+            left = [r for target in targets for r in target.owned() if not (r.foreign or r.run_id in spared)]
+            say(
+                f"{sum(len(removal.deleted) for removal in removals)} deleted, {failed} failed, "
+                f"{sum(len(removal.gone) for removal in removals)} already gone, {len(left)} still there"
+            )
+            return ExitCode.SUBSTRATE if failed or left else 0
+
+
+def _folders(resources: Iterable[OwnedResource]) -> list[RunFolder]:
+    """Of the runs that these are of, as far as they are of this machine."""
+    folders = [run_folder(run_id) for run_id in sorted({r.run_id for r in resources if r.run_id})]
+    return [folder for folder in folders if folder.run_json.is_file()]

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from ttgctl.core.records.run_folder import RunFolder
 
 
 class RunIsTaken(Exception):
     """Another command works on this run; names the run."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"run {run_id} is being worked on by another command; watch it with: ttgctl monitor {run_id}"
+        )
 
 
 @contextmanager
@@ -20,11 +27,21 @@ def run_lock(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            run_id = path.parent.name
-            raise RunIsTaken(
-                f"run {run_id} is being worked on by another command; watch it with: ttgctl monitor {run_id}"
-            ) from None
+            raise RunIsTaken(path.parent.name) from None
         yield
+
+
+@contextmanager
+def locked_runs(folders: Iterable[RunFolder]) -> Iterator[set[str]]:
+    """Holds the locks of all that nobody works on; yields the names of the others."""
+    taken = set()
+    with ExitStack() as stack:
+        for folder in folders:
+            try:
+                stack.enter_context(run_lock(folder.lock))
+            except RunIsTaken:
+                taken.add(folder.run_id)
+        yield taken
 
 
 def is_taken(path: Path) -> bool:

@@ -6,12 +6,14 @@ import threading
 from typing import Final
 
 from ttg_worker.brokers.base import Broker, QueueCounts
-from ttg_worker.errors import BrokerError
+from ttg_worker.errors import BrokerError, QueuesGone
 from ttgctl.core.ports import Clock
 
 EVERY_SECONDS: Final = 0.2
 # So long at most counts are waited for that have caught up with the last ack.
 LAST_COUNTS_SECONDS: Final = 5.0
+# A broker that comes back may not know them for a moment.
+GONE_TIMES: Final = 3
 
 
 class QueueWatch:
@@ -58,12 +60,19 @@ class QueueWatch:
             self.failure = error
 
     def _watch(self) -> None:
+        gone = 0
         while not self._stop.is_set():
             try:
                 self.asked += 1
                 self.counts = self._broker.counts(self._run_id)
                 self.error = None
                 self.answered = self.asked
+                gone = 0
+            except QueuesGone as error:
+                self.error = str(error)
+                gone += 1
+                if gone == GONE_TIMES:
+                    raise
             except BrokerError as error:
                 self.error = str(error)
             self._stop.wait(EVERY_SECONDS)

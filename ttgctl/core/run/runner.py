@@ -10,7 +10,7 @@ from typing import Final
 from ttg_worker.backoff import Outage
 from ttg_worker.brokers import open_broker
 from ttg_worker.brokers.base import Broker, QueueCounts
-from ttg_worker.errors import BrokerUnavailable
+from ttg_worker.errors import BrokerUnavailable, QueuesGone
 from ttg_worker.wire import Chunk
 from ttgctl.core.account.dead_letters import settle_with_broker
 from ttgctl.core.account.judgement import known_digests
@@ -65,6 +65,11 @@ def execute(
             except Stopped as stopped:
                 yield from setup.let_go(stopped)
                 yield Interrupted(at=clock.time(), reason=stopped.reason, timed_out=stopped.timed_out)
+            except QueuesGone as error:
+                raise QueuesGone(
+                    f"{error}; somebody deleted them. What has no result is published again by: "
+                    f"ttgctl resume {spec.run_id}"
+                ) from error
         # Also when whoever renders the events fails or has enough, which closes this generator.
         except BaseException as error:
             setup.abandon(error)
@@ -119,6 +124,8 @@ def _take_up(setup: RunSetup, broker: Broker) -> list[Chunk]:
 def _try_to_take_up(broker: Broker, run_id: str, ledger: Ledger) -> list[Chunk]:
     # Gone with the broker's storage, removed, or on another broker: ledger and parameters are enough.
     if ledger.attempted and not broker.exists(run_id):
+        # Where one of several is missing, the others go as well: all count from 0 then.
+        broker.drop(run_id)
         ledger.begin_again()
     broker.declare(run_id)
     return settle_with_broker(broker, run_id, ledger)

@@ -22,7 +22,7 @@ from ttg_worker.brokers.rabbitmq.consumer import RabbitMQConsumer
 from ttg_worker.brokers.rabbitmq.observer import RabbitMQObserver
 from ttg_worker.brokers.rabbitmq.publisher import RabbitMQPublisher
 from ttg_worker.brokers.rabbitmq.queues import Queues
-from ttg_worker.errors import BrokerError, BrokerUnavailable
+from ttg_worker.errors import BrokerError, BrokerUnavailable, QueuesGone
 from ttg_worker.wire import DeadLetter
 
 PATIENCE_SECONDS: Final = 120.0
@@ -123,18 +123,20 @@ class RabbitMQBroker:
         """Does nothing: a stream keeps all its entries."""
 
     def exists(self, run_id: str) -> bool:
+        # All of them: one that was deleted by somebody leaves no run that could go on.
+        return all(self._has(name) for name in Queues(run_id).all)
+
+    def _has(self, name: str) -> bool:
         try:
             with self._channel() as channel:
-                channel.queue_declare(Queues(run_id).tasks, passive=True)
-        except BrokerError as error:
-            if _reply_code(error) == 404 and not isinstance(error, BrokerUnavailable):
-                return False
-            raise
+                channel.queue_declare(name, passive=True)
+        except QueuesGone:
+            return False
         return True
 
     def drop(self, run_id: str) -> None:
         queues = Queues(run_id)
-        if self.exists(run_id):
+        if self._has(queues.tasks):
             self._settle(queues)
         with self._channel() as channel:
             for name in queues.all:

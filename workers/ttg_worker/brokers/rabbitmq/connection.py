@@ -9,7 +9,7 @@ import pika
 import pika.exceptions
 from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 
-from ttg_worker.errors import BrokerError, BrokerUnavailable
+from ttg_worker.errors import BrokerError, BrokerUnavailable, QueuesGone
 
 # Every failure is translated and handed on from here; pika would tell of each several times more.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
@@ -56,7 +56,7 @@ class Endpoint:
         code = getattr(root, "reply_code", None)
         reason = _reason(root)
         if code == 404 and any(word in reason for word in _MISSING):
-            return BrokerError(f"the run's queues are not on the broker at {self.address}: {reason}")
+            return QueuesGone(f"the run's queues are not on the broker at {self.address}: {reason}")
         if code in _REFUSALS or (code == 406 and any(word in reason for word in _UNFIT)):
             return BrokerError(f"the broker at {self.address} refuses: {reason}")
         # pika takes any loss during the login for a wrong password; only the broker's word is proof.
