@@ -9,11 +9,10 @@ duplicate.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -26,8 +25,8 @@ from ttgctl.core.account.ledger_file import (
     packed_offsets,
     packed_seconds,
     unpacked_offsets,
-    unpacked_seconds,
 )
+from ttgctl.core.account.ledger_values import ChunkValues, LedgerValues
 from ttgctl.core.account.partial_chunk import PartialChunk
 from ttgctl.domain.run import RunSpec
 
@@ -60,20 +59,6 @@ class _Conflict(Exception):
     """A result that can't be one of its chunk; says why."""
 
 
-class ChunkValues(NamedTuple):
-    """The values of one chunk: all of them as one JSON array, or those of some ``offsets``, or None.
-
-    ``seconds`` has how long each took, 0 where that was too short to tell; ``attempts`` how often they were
-    tried, the last time included.
-    """
-
-    chunk_id: int
-    values: bytes | None
-    offsets: Sequence[int] = ()
-    seconds: Sequence[float] = ()
-    attempts: Sequence[int] = ()
-
-
 class Ledger:
     """Entries of one run. ``expected_digest`` gives the digest of the values of some parameters, by their
     indices, where it is known.
@@ -92,6 +77,7 @@ class Ledger:
         self._spec = spec
         self._expected_digest = expected_digest
         self._db = open_ledger_file(path)
+        self._values = LedgerValues(self._db, spec)
         self._partial: dict[int, PartialChunk] = {}
         # By chunk, the most that one of its results tells of, and the sum of its letters'.
         self._retries: dict[int, tuple[int, int]] = {}
@@ -229,7 +215,8 @@ class Ledger:
         try:
             self._check(result)
             if self._seen[chunk_id]:
-                self._compare(result, self._whole_values(chunk_id))
+                self._flush()
+                self._compare(result, *self._values.whole(chunk_id))
             elif result.offsets or chunk_id in self._partial:
                 return result if self._record_part(position, result) else None
             else:
@@ -285,27 +272,11 @@ class Ledger:
         offsets = result.offsets or range(partial.size)
         new = partial.new(offsets)
         if len(new) < len(offsets):
-            self._compare(result, self._part_values(chunk_id))
+            self._compare(result, *self._values.parts(chunk_id))
         if not new:
             self._extra(position, DUPLICATE, chunk_id, result.worker_id, f"the first came from {self._first}")
             return False
-        values = dict(zip(offsets, msgspec.json.decode(result.values, type=list[msgspec.Raw]), strict=True))
-        seconds = dict(zip(offsets, result.seconds or [0.0] * len(offsets), strict=True))
-        self._db.execute(
-            "INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                position,
-                chunk_id,
-                packed_offsets(new),
-                msgspec.json.encode([values[offset] for offset in new]),
-                result.worker_id,
-                result.attempt,
-                result.redelivered,
-                result.started_at,
-                result.finished_at,
-                packed_seconds([seconds[offset] for offset in new] if result.seconds else ()),
-            ),
-        )
+        self._values.add_part(position, result, offsets, new)
         self.totals.messages += 1
         self.dead.discard(chunk_id)
         self._count_part(chunk_id, new, result.attempt, result.redelivered)
@@ -317,68 +288,20 @@ class Ledger:
 
     def _merge(self, chunk_id: int, partial: PartialChunk) -> None:
         """All parts of a chunk are there: from now on it is one that is whole."""
-        rows = self._db.execute(
-            "SELECT max(position), max(attempt), max(redelivered), min(started_at), max(finished_at),"
-            " count(*) FROM parts WHERE chunk_id = ?",
-            (chunk_id,),
-        )
-        position, attempt, redelivered, started_at, finished_at, count = rows.fetchone()
-        (worker_id,) = self._db.execute(
-            "SELECT worker_id FROM parts WHERE position = ?", (position,)
-        ).fetchone()
-        values, seconds = self._part_values(chunk_id), self._part_seconds(chunk_id)
-        whole = b"[%b]" % b",".join([bytes(values[offset]) for offset in range(partial.size)])
-        self._new.append(
-            (
-                chunk_id,
-                position,
-                wire.digest(whole),
-                whole,
-                worker_id,
-                attempt,
-                redelivered,
-                started_at,
-                finished_at,
-                packed_seconds([seconds[o] for o in range(partial.size)] if any(seconds.values()) else ()),
-            )
-        )
+        row, parts = self._values.merged(chunk_id, partial.size)
+        self._new.append(row)
         # In one transaction: the parts go when the row of all of them comes.
         self._flush()
-        self._db.execute("DELETE FROM parts WHERE chunk_id = ?", (chunk_id,))
-        self._set_fact("merged", self._facts.get("merged", 0) + count - 1)
+        self._values.remove_parts(chunk_id)
+        self._set_fact("merged", self._facts.get("merged", 0) + parts - 1)
         del self._partial[chunk_id]
         self._seen[chunk_id] = 1
         self.totals.ok += 1
         self.totals.redelivered += partial.redelivered > 0
 
-    def _whole_values(self, chunk_id: int) -> dict[int, msgspec.Raw]:
-        self._flush()
-        row = self._db.execute("SELECT vals, worker_id FROM results WHERE chunk_id = ?", (chunk_id,))
-        values, self._first = row.fetchone()
-        return dict(enumerate(msgspec.json.decode(values, type=list[msgspec.Raw])))
-
-    def _part_values(self, chunk_id: int) -> dict[int, msgspec.Raw]:
-        found: dict[int, msgspec.Raw] = {}
-        for offsets, values, worker_id in self._db.execute(
-            "SELECT offsets, vals, worker_id FROM parts WHERE chunk_id = ? ORDER BY position", (chunk_id,)
-        ):
-            self._first = worker_id
-            decoded = msgspec.json.decode(values, type=list[msgspec.Raw])
-            found.update(zip(unpacked_offsets(offsets, size=len(decoded)), decoded, strict=True))
-        return found
-
-    def _part_seconds(self, chunk_id: int) -> dict[int, float]:
-        found: dict[int, float] = {}
-        size = len(self._spec.chunk_range(chunk_id))
-        for offsets, seconds in self._db.execute(
-            "SELECT offsets, seconds FROM parts WHERE chunk_id = ?", (chunk_id,)
-        ):
-            each = unpacked_offsets(offsets, size=size)
-            found.update(zip(each, unpacked_seconds(seconds, size=len(each)), strict=True))
-        return found
-
-    def _compare(self, result: ChunkResult, known: dict[int, msgspec.Raw]) -> None:
-        """Whether what is known of the result's parameters already is equal to it."""
+    def _compare(self, result: ChunkResult, known: Mapping[int, msgspec.Raw], worker_id: str) -> None:
+        """Whether what is ``known`` of the result's parameters already, from a worker, is equal to it."""
+        self._first = worker_id
         values = msgspec.json.decode(result.values, type=list[msgspec.Raw])
         for offset, value in zip(result.offsets or range(len(values)), values, strict=True):
             if offset in known and bytes(known[offset]) != bytes(value):
@@ -517,10 +440,7 @@ class Ledger:
     def checksum(self) -> str:
         """SHA-256 over the digests of all accepted results, in chunk order, as hex."""
         self._flush()
-        total = hashlib.sha256()
-        for (digest,) in self._db.execute("SELECT digest FROM results ORDER BY chunk_id"):
-            total.update(digest.encode())
-        return total.hexdigest()
+        return self._values.checksum()
 
     def outstanding_offsets(self, chunk_id: int) -> tuple[int, ...]:
         """The parameters of a chunk that have neither a value nor are given up; empty where that is true of
@@ -603,41 +523,12 @@ class Ledger:
     def chunks(self) -> Iterator[ChunkValues]:
         """What there is of every chunk, in order."""
         self._flush()
-        rows = self._db.execute(
-            "SELECT chunk_id, vals, attempt - redelivered, seconds FROM results ORDER BY 1"
-        )
-        expected = 0
-        for chunk_id, values, attempts, seconds in rows:
-            yield from map(self._partial_values, range(expected, chunk_id))
-            size = len(self._spec.chunk_range(chunk_id))
-            each = unpacked_seconds(seconds, size=size)
-            yield ChunkValues(chunk_id, values, range(size), each, [attempts] * size)
-            expected = chunk_id + 1
-        yield from map(self._partial_values, range(expected, len(self._seen)))
-
-    def _partial_values(self, chunk_id: int) -> ChunkValues:
-        partial = self._partial.get(chunk_id)
-        if partial is None or not partial.ok:
-            return ChunkValues(chunk_id, None)
-        values, seconds = self._part_values(chunk_id), self._part_seconds(chunk_id)
-        attempts: dict[int, int] = {}
-        for packed, attempt in self._db.execute(
-            "SELECT offsets, attempt - redelivered FROM parts WHERE chunk_id = ?", (chunk_id,)
-        ):
-            attempts.update(dict.fromkeys(unpacked_offsets(packed, size=partial.size), attempt))
-        offsets = sorted(values)
-        array = b"[%b]" % b",".join([bytes(values[offset]) for offset in offsets])
-        return ChunkValues(
-            chunk_id, array, offsets, [seconds[o] for o in offsets], [attempts[o] for o in offsets]
-        )
+        return self._values.chunks(self._partial)
 
     def chunks_by_worker(self) -> dict[str, int]:
         """Accepted results by the worker that gave them, most first."""
         self._flush()
-        rows = self._db.execute(
-            "SELECT worker_id, count(*) FROM results GROUP BY worker_id ORDER BY 2 DESC, 1"
-        )
-        return dict(rows)
+        return self._values.chunks_by_worker()
 
     def close(self) -> None:
         self.commit()

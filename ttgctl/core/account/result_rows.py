@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from ttgctl.core.account.failures import failures
-from ttgctl.core.account.ledger import ChunkValues, Ledger
+from ttgctl.core.account.ledger import Ledger
+from ttgctl.core.account.ledger_values import ChunkValues
 from ttgctl.core.account.stored_values import decode_values
 from ttgctl.core.inputs.parameters import ParameterSource
 from ttgctl.domain.run import RunSpec
