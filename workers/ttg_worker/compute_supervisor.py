@@ -15,13 +15,12 @@ from ttg_worker.brokers.base import Delivery
 from ttg_worker.compute_process import ComputeProcess, Death
 from ttg_worker.errors import WorkloadError
 from ttg_worker.job import Job
-from ttg_worker.limits import Limits
+from ttg_worker.limits import Limits, container_limit_bytes, oom_kills, size
 
 log = logging.getLogger(__name__)
 
 # After SIGTERM, until SIGKILL.
 GRACE_SECONDS: Final = 2.0
-MEMORY_EVERY_SECONDS: Final = 0.1
 # A process that dies before it begins anything is tried so often, with pauses that double from the first.
 IDLE_DEATHS_MOST: Final = 8
 FIRST_PAUSE_SECONDS: Final = 0.05
@@ -77,6 +76,7 @@ class ComputeSupervisor:
         self._in_hand = (0, 0)
         self._in_hand_since = time.monotonic()
         self._memory_at = 0.0
+        self._oom_kills = oom_kills()
         self._process: ComputeProcess | None = start()
         self._loaded = False
 
@@ -151,7 +151,8 @@ class ComputeSupervisor:
         elif len(self._stretches) > MANY:
             self._process.wait(min(seconds, LOOK_SECONDS), for_lines=False)
         else:
-            self._process.wait(seconds)
+            every = self._limits.memory_every_seconds
+            self._process.wait(seconds if every is None else min(seconds, every))
 
     def _look(self) -> None:
         process = self._process
@@ -240,8 +241,9 @@ class ComputeSupervisor:
         stretch = self._stretches[self._in_hand[0]]
         parameters = stretch.stop - stretch.first if self._whole else 1
         exceeded = self._limits.too_long(now - self._in_hand_since, parameters=parameters)
-        if exceeded is None and self._limits.has_memory and now >= self._memory_at:
-            self._memory_at = now + MEMORY_EVERY_SECONDS
+        every = self._limits.memory_every_seconds
+        if exceeded is None and every is not None and now >= self._memory_at:
+            self._memory_at = now + every
             exceeded = self._limits.too_much(process.memory_bytes())
         if exceeded is not None:
             kind, text = exceeded
@@ -252,6 +254,10 @@ class ComputeSupervisor:
         ending, self._ending = self._ending, None
         if ending is not None:
             death = Death(ending.kind, ending.text)
+        elif death.kind == "SIGKILL" and oom_kills() > self._oom_kills:
+            limit = container_limit_bytes()
+            of = f" of {size(limit)}" if limit else ""
+            death = Death("memory", f"out of memory: the kernel ended it in a container{of}")
         serial, position = (ending.serial, ending.position) if ending is not None else process.in_hand
         process.end()
         self._process = None
@@ -289,6 +295,7 @@ class ComputeSupervisor:
     def _restart(self) -> None:
         self._loaded = False
         self._in_hand = (0, 0)
+        self._oom_kills = oom_kills()
         self._process = self._start()
         stretches, self._stretches = list(self._stretches.values()), {}
         self._assign(stretches)

@@ -18,10 +18,18 @@ _LEAST_SECONDS: Final = 1.0
 _UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
 # In a container, of its limit: the worker itself needs some, and the kernel must not be the first to act.
 _CONTAINER_SHARE: Final = 0.9
+# How often memory is measured, from this share of its limit on, and below.
+_NEAR_SHARE: Final = 0.3
+_NEAR_SECONDS: Final = 0.01
+_FAR_SECONDS: Final = 0.1
 # Of control groups version 2 and 1; the latter has a number beyond all memory where there is no limit.
 _CGROUP_LIMITS: Final = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+_CGROUP_EVENTS: Final = (
+    Path("/sys/fs/cgroup/memory.events"),
+    Path("/sys/fs/cgroup/memory/memory.oom_control"),
 )
 _UNLIMITED_BYTES: Final = 2**60
 
@@ -34,10 +42,15 @@ class Limits:
         self._seconds, self._multiple = parse_timeout(timeout) if timeout else (None, None)
         self._memory_bytes = memory_bytes
         self._took: deque[float] = deque(maxlen=_CALLS_KEPT)
+        self._used_bytes = 0
 
     @property
-    def has_memory(self) -> bool:
-        return self._memory_bytes > 0
+    def memory_every_seconds(self) -> float | None:
+        """How often memory is to be measured: often where it is near its limit, never without one."""
+        if not self._memory_bytes:
+            return None
+        near = self._used_bytes > self._memory_bytes * _NEAR_SHARE
+        return _NEAR_SECONDS if near else _FAR_SECONDS
 
     def took(self, seconds: float) -> None:
         """A call that gave its value took so long."""
@@ -60,6 +73,7 @@ class Limits:
 
     def too_much(self, used_bytes: int) -> tuple[str, str] | None:
         """The same for memory."""
+        self._used_bytes = used_bytes
         if used_bytes < self._memory_bytes:
             return None
         return "memory", f"out of memory: it took {size(used_bytes)} and may take {size(self._memory_bytes)}"
@@ -85,9 +99,24 @@ def size(number_bytes: float) -> str:
 
 def container_bytes() -> int:
     """What a compute process may use of this container's memory; 0 where that has no limit."""
+    return int(container_limit_bytes() * _CONTAINER_SHARE)
+
+
+def oom_kills() -> int:
+    """How many processes of this container the kernel has ended for want of memory."""
+    for path in _CGROUP_EVENTS:
+        with suppress(OSError, ValueError):
+            for line in path.read_text().splitlines():
+                name, _, count = line.partition(" ")
+                if name == "oom_kill":
+                    return int(count)
+    return 0
+
+
+def container_limit_bytes() -> int:
+    """This container's memory; 0 where that has no limit."""
     for path in _CGROUP_LIMITS:
         with suppress(OSError):
             limit = path.read_text().strip()
-            has_limit = limit.isdigit() and int(limit) < _UNLIMITED_BYTES
-            return int(int(limit) * _CONTAINER_SHARE) if has_limit else 0
+            return int(limit) if limit.isdigit() and int(limit) < _UNLIMITED_BYTES else 0
     return 0

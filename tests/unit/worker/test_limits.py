@@ -42,7 +42,7 @@ def test_a_multiple_is_of_the_median_once_there_is_one():
 def test_without_limits_nothing_is_too_much():
     limits = Limits()
     assert limits.too_long(1e9, parameters=1) is None
-    assert not limits.has_memory
+    assert limits.memory_every_seconds is None
 
 
 def test_memory_is_told_with_its_figures():
@@ -72,3 +72,33 @@ def test_a_containers_limit_is_of_either_version_of_control_groups(
             path.write_text(text)
     monkeypatch.setattr(limits, "_CGROUP_LIMITS", paths)
     assert limits.container_bytes() == limit
+
+
+@pytest.mark.parametrize(
+    ("version_2", "version_1", "kills"),
+    [
+        ("low 0\nhigh 0\nmax 3\noom 2\noom_kill 2\n", None, 2),
+        (None, "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n", 1),
+        ("low 0\n", None, 0),
+        (None, None, 0),
+    ],
+)
+def test_what_the_kernel_ended_is_counted_by_either_version(
+    tmp_path, monkeypatch, version_2, version_1, kills
+):
+    paths = (tmp_path / "memory.events", tmp_path / "memory.oom_control")
+    for path, text in zip(paths, (version_2, version_1), strict=True):
+        if text is not None:
+            path.write_text(text)
+    monkeypatch.setattr(limits, "_CGROUP_EVENTS", paths)
+    assert limits.oom_kills() == kills
+
+
+def test_memory_is_measured_often_where_it_is_near_its_limit():
+    assert Limits().memory_every_seconds is None
+    measured = Limits(memory_bytes=1000)
+    assert measured.memory_every_seconds == 0.1
+    assert measured.too_much(500) is None
+    assert measured.memory_every_seconds == 0.01
+    assert measured.too_much(200) is None
+    assert measured.memory_every_seconds == 0.1

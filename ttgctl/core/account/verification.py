@@ -48,7 +48,8 @@ def verify_run(
                     substrate.stop_broker(spec)
             if read_again is not None:
                 return read_again
-        note = "the broker has none of it, or not all from the first on: this is what the ledger holds"
+        gone = "the queues hold what came last alone" if ledger.has_begun_again else "the broker is gone"
+        note = f"{gone}: this is what the ledger holds"
         verdict = judge(ledger, spec, queues=_NOTHING, faults=faults, notes=[note], finished=finished)
         if earlier is not None:
             verdict = replace(verdict, queues_after=earlier.queues_after, recovery=earlier.recovery)
