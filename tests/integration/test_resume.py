@@ -168,7 +168,7 @@ def test_one_command_at_a_time_works_on_a_run(ttgctl, server, run_id, until):
 def test_what_a_command_works_on_is_not_cleaned_up(ttgctl, backend, until, words):
     """By its name, or because it is the newest."""
     running = ttgctl.start(
-        *ttgctl.demo(backend=backend, name="r", parameters_total=90, chunk_size=1, work_ms=300)
+        *ttgctl.demo(backend=backend, name="r", parameters_total=400, chunk_size=1, work_ms=300)
     )
     until(lambda: ttgctl.accounted("r") > 0)
     refused = ttgctl("cleanup", *words)
@@ -178,7 +178,11 @@ def test_what_a_command_works_on_is_not_cleaned_up(ttgctl, backend, until, words
     spared = ttgctl("cleanup", "--all", "--force")
     assert spared.code == 0, spared.err
     assert "left alone: run r" in spared.err
-    lossless(running.wait(), chunks=90)
+    running.send(signal.SIGINT)
+    assert running.wait().code == 130
+    removed = ttgctl("cleanup", *words)
+    assert removed.code == 0, removed.err
+    assert ttgctl.processes() == []
 
 
 def test_a_polite_kill_is_as_ctrl_c(ttgctl, server, run_id, until):
