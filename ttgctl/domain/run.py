@@ -44,7 +44,7 @@ class RunSpec:
     imports beside it), ``MODULE:FUNCTION``, or the synthetic one. ``parameter_source`` names the
     file of the run's folder that holds the parameters; None means that the parameters are the
     indices themselves. ``chunk_function`` says that the function takes a whole chunk and returns
-    a list.
+    a list. ``python`` is the interpreter that computes on this machine, None the one of ttgctl.
     ``idle_exit_seconds`` is how long a worker whose command died stays without work.
     ``created_at`` is in Unix seconds.
     """
@@ -59,6 +59,7 @@ class RunSpec:
     chunk_function: bool = False
     parameter_source: str | None = None
     work_ms: float = 0.0
+    python: str | None = None
     parameter_timeout: str = ""
     parameter_memory_bytes: int = 0
     out: str | None = None

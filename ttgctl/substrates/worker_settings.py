@@ -22,6 +22,7 @@ def worker_settings(
         worker_id=worker_id,
         workload=workload,
         chunk_function=spec.chunk_function,
+        compute_python=spec.python or "",
         work_seconds=spec.work_ms / 1000,
         parameter_timeout=spec.parameter_timeout,
         parameter_memory_bytes=spec.parameter_memory_bytes,

@@ -21,6 +21,7 @@ import msgspec
 from ttg_worker import process_tree
 from ttg_worker.compute import main as compute_main
 from ttg_worker.compute.ring import RingReader, make_memory
+from ttg_worker.errors import WorkloadError
 
 # Of what it wrote to stderr last, for the error of a parameter that ended it.
 STDERR_BYTES: Final = 16 * 1024
@@ -75,6 +76,8 @@ class ComputeProcess:
                 env={**environment, name: value},
                 start_new_session=True,
             )
+        except OSError as error:
+            raise WorkloadError(f"the compute process can't be started: {python}: {error.strerror}") from None
         finally:
             os.close(stderr)
             theirs.close()

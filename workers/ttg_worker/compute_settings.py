@@ -26,8 +26,9 @@ def supervisor(settings: WorkerSettings) -> ComputeSupervisor:
         seed=settings.seed,
     )
     environment = environment_for_compute(os.environ, settings)
+    python = settings.compute_python or sys.executable
     return ComputeSupervisor(
-        lambda: ComputeProcess(task, python=sys.executable, environment=environment),
+        lambda: ComputeProcess(task, python=python, environment=environment),
         chunk_function=settings.chunk_function,
         limits=Limits(
             timeout=settings.parameter_timeout,

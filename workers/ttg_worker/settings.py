@@ -22,7 +22,8 @@ class WorkerSettings:
     """``seed`` belongs to the run: with the chunk and attempt it decides simulated faults.
 
     ``poison`` and ``corrupt`` pick chunks (see :mod:`ttg_worker.simulated_faults`).
-    ``chunk_function`` says that the workload takes a whole chunk and returns a list.
+    ``chunk_function`` says that the workload takes a whole chunk and returns a list; ``compute_python`` is
+    the interpreter that it is called in, empty for the worker's own.
     ``parameter_timeout`` and ``parameter_memory_bytes`` are as :class:`~ttg_worker.limits.Limits` has them.
     ``idle_exit_seconds`` ends a worker that nobody gives work; 0 means never.
     """
@@ -32,6 +33,7 @@ class WorkerSettings:
     worker_id: str
     workload: str = SYNTHETIC
     chunk_function: bool = False
+    compute_python: str = ""
     work_seconds: float = 0.0
     parameter_timeout: str = ""
     parameter_memory_bytes: int = 0
@@ -63,6 +65,7 @@ class WorkerSettings:
             worker_id=read.text("WORKER_ID"),
             workload=read.text("WORKLOAD", default=SYNTHETIC),
             chunk_function=read.choice("CHUNK_FUNCTION", ("0", "1"), default="0") == "1",
+            compute_python=read.text("COMPUTE_PYTHON", default=""),
             work_seconds=read.number("SIMULATE_WORK_MS", default=0, least=0) / 1000,
             parameter_timeout=read.timeout("PARAMETER_TIMEOUT"),
             parameter_memory_bytes=read.integer("PARAMETER_MEMORY_BYTES", default=0, least=0),
@@ -91,6 +94,7 @@ class WorkerSettings:
             "WORKER_ID": self.worker_id,
             "WORKLOAD": self.workload,
             "CHUNK_FUNCTION": "1" if self.chunk_function else "0",
+            "COMPUTE_PYTHON": self.compute_python,
             "SIMULATE_WORK_MS": f"{self.work_seconds * 1000:g}",
             "PARAMETER_TIMEOUT": self.parameter_timeout,
             "PARAMETER_MEMORY_BYTES": str(self.parameter_memory_bytes),

@@ -154,7 +154,7 @@ def _with_workload(known: KnownRun, workload: str) -> RunSpec:
     """The run with another workload, from now on: its files are replaced in the run's folder."""
     if known.spec.synthetic:
         raise SpecError(f"run {known.spec.run_id} computes simulated work and not a function")
-    checked = check_workload(workload)
+    checked = check_workload(workload, python=known.spec.python)
     checked.copy_to(known.folder)
     spec = replace(known.spec, workload=checked.reference)
     known.folder.write_spec(spec)

@@ -42,6 +42,14 @@ def run(
             rich_help_panel=flags.WORK,
         ),
     ] = None,
+    python: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH|VERSION",
+            help="Compute under this Python. Default: the active environment's, or the project's .venv.",
+            rich_help_panel=flags.WORK,
+        ),
+    ] = None,
     dry_run: flags.DryRun = False,
     *,
     common: RunOptions,
@@ -57,12 +65,14 @@ def run(
         check_not_input(out, parameters, Path(workload.rpartition(":")[0]))
         check_out_path(out, overwrite=overwrite)
     source = open_parameters(parameters)
-    checked = check_workload(workload)
+    computing = _python(python, workload, common)
+    checked = check_workload(workload, python=computing)
     work = Work(
         kind="run",
         parameters_total=source.total,
         chunk_size=chunk_size or _fitting_chunk_size(source.total, common.workers),
         workload=checked.reference,
+        python=computing,
         chunk_function=chunk_function,
         parameter_source=parameters.name,
         out=None if out is None else str(out.absolute()),
@@ -78,6 +88,20 @@ def run(
     checked.copy_to(folder)
     source = open_parameters(folder.input / parameters.name, total=spec.parameters_total)
     return conduct(spec, substrate=substrate, source=source, common=common)
+
+
+def _python(asked: str | None, workload: str, common: RunOptions) -> str | None:
+    """The interpreter that computes, where that is of this machine: in a pod it is the image's."""
+    from ttgctl.cli.options.python_option import choose_python
+    from ttgctl.domain.run import SpecError
+    from ttgctl.substrates import choose
+
+    substrate, _ = choose(common.substrate.value, context=common.context)
+    if substrate == "local":
+        return choose_python(asked, workload)
+    if asked is not None:
+        raise SpecError(f"--python {asked}: on {substrate} the Python of the image computes (see --image)")
+    return None
 
 
 def _fitting_chunk_size(total: int, workers: int) -> int:

@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from ttg_worker.compute import check
 from ttg_worker.errors import WorkloadError
 from ttgctl.core.records.run_folder import RunFolder
 
@@ -42,12 +43,13 @@ class CheckedWorkload:
         _write(self.files, run.workload)
 
 
-def check_workload(workload: str) -> CheckedWorkload:
-    """Loads it in a process of its own, from where it is and from a copy of its files alone, as workers get.
+def check_workload(workload: str, *, python: str | None = None) -> CheckedWorkload:
+    """Loads it in a process of its own, from where it is and from a copy of its files alone, as workers get;
+    under the interpreter ``python``, or ttgctl's own.
 
     Raises :class:`WorkloadError` with the reason why it can't be loaded, or can't travel.
     """
-    names = _loaded(workload, said_of=workload)
+    names = _loaded(workload, python, said_of=workload)
     place, _, function = workload.rpartition(":")
     folder = Path(place).absolute().parent
     files = {name: (folder / name).read_bytes() for name in names}
@@ -58,7 +60,7 @@ def check_workload(workload: str) -> CheckedWorkload:
     with TemporaryDirectory(prefix="ttgctl-") as copy:
         _write(files, Path(copy))
         try:
-            _loaded(f"{copy}/{reference}", said_of=workload)
+            _loaded(f"{copy}/{reference}", python, said_of=workload)
         except WorkloadError as error:
             reason = str(error).replace(f"{copy}/", "")
             raise WorkloadError(
@@ -68,13 +70,13 @@ def check_workload(workload: str) -> CheckedWorkload:
     return CheckedWorkload(reference=reference, files=files)
 
 
-def _loaded(workload: str, *, said_of: str) -> tuple[str, ...]:
+def _loaded(workload: str, python: str | None, *, said_of: str) -> tuple[str, ...]:
     """Of which files it consists, once it could be loaded."""
     # Files and no pipes: what loading it started and left behind would keep these open.
     with TemporaryFile() as answer, TemporaryFile() as complaint:
         checking = subprocess.Popen(
-            # -P: what only the working folder has would not be there for a worker.
-            [sys.executable, "-P", "-m", "ttg_worker.workload_check", workload],
+            # A script's path has no working folder: what only that has would not be there for a worker.
+            [python or sys.executable, check.__file__, workload],
             stdin=subprocess.DEVNULL,
             stdout=answer,
             stderr=complaint,

@@ -33,6 +33,7 @@ class Work:
     chunk_size: int
     work_ms: float = 0.0
     workload: str | None = None
+    python: str | None = None
     chunk_function: bool = False
     parameter_source: str | None = None
     out: str | None = None
@@ -73,6 +74,7 @@ def specify(common: RunOptions, work: Work) -> RunSpec:
         parameter_source=work.parameter_source,
         chunk_function=work.chunk_function,
         work_ms=work.work_ms,
+        python=work.python,
         workers=common.workers,
         parameter_timeout=common.parameter_timeout,
         parameter_memory_bytes=common.parameter_memory,

@@ -9,6 +9,7 @@ import msgspec
 import psutil
 import pytest
 
+from ttg_worker.compute import check
 from ttg_worker.errors import WorkloadError
 from ttgctl.cli.options import workload_option
 from ttgctl.cli.options.workload_option import check_workload
@@ -157,7 +158,7 @@ def test_the_check_says_its_answer_on_stdout_alone(folder: Path) -> None:
     import subprocess
 
     reference = written(folder, work="print('noise')\ndef f(x): return x")
-    argv = [sys.executable, "-P", "-m", "ttg_worker.workload_check", reference]
+    argv = [sys.executable, check.__file__, reference]
     done = subprocess.run(argv, capture_output=True, check=True)
     assert msgspec.json.decode(done.stdout) == ["work.py"]
 

@@ -1,23 +1,29 @@
-"""``python -P -m ttg_worker.workload_check FUNCTION``: whether a compute process could load this workload,
-and of which files it consists.
+"""``python check.py FUNCTION``: whether a compute process could load this workload, and what it consists of.
 
-Exit code 0 with a JSON list of the files on stdout, relative to the folder of the first, which is
+Exit code 0 with a JSON list of its files on stdout, relative to the folder of the first, which is
 FUNCTION's own: the modules of that folder that it imports, and what it reads there while it is loaded; empty
 for a module by name. Or 2 with one line on stderr that says why not. A process of its own, since loading
-runs the user's code.
+runs the user's code, under the interpreter that is to compute.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
-from typing import Any
 
-import msgspec
+# As in main.py: this package alone is needed, and beside it lie modules with names of the library's.
+_HERE = __file__.rpartition("/")[0]
+_ROOT = __file__.rsplit("/", 3)[0]
+sys.path[:] = [_ROOT, *(path for path in sys.path if path != _HERE)]
 
-from ttg_worker.compute.functions import FunctionError, load
-from ttg_worker.workload_files import workload_files
+import json  # noqa: E402
+import os  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+from ttg_worker.compute.functions import FunctionError, load  # noqa: E402
+from ttg_worker.compute.workload_files import workload_files  # noqa: E402
+
+sys.path.remove(_ROOT)
 
 
 def main() -> int:
@@ -44,7 +50,7 @@ def main() -> int:
     if place.endswith(".py"):
         loaded = [module for name, module in list(sys.modules.items()) if name not in before]
         files = workload_files(Path(place), loaded, read)
-    os.write(answer, msgspec.json.encode([path.as_posix() for path in files]))
+    os.write(answer, json.dumps([path.as_posix() for path in files]).encode())
     return 0
 
 
