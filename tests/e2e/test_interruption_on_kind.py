@@ -63,3 +63,21 @@ def test_runs_whose_command_ended_are_resumed_to_the_end(stopped, on_kind, clust
         again = on_kind("resume", run_id)
         assert again.code == 2
         assert f"ttgctl verify {run_id}" in again.err
+
+
+@pytest.mark.case("C46")
+def test_the_newest_run_is_not_cleaned_up_under_its_command(
+    on_kind, demo, new_name, cluster, namespace, until
+):
+    run_id = new_name("busy")
+    running = on_kind.start(*demo(backend="redis", name=run_id, parameters_total=400, work_ms=500))
+    until(lambda: on_kind.accounted(run_id) > 0, within_seconds=RUN_SECONDS)
+    refused = on_kind("cleanup", "--force")
+    assert refused.code == 2
+    assert f"ttgctl monitor {run_id}" in refused.err
+    accounted = on_kind.accounted(run_id)
+    until(lambda: on_kind.accounted(run_id) > accounted)
+    running.send(signal.SIGINT)
+    assert running.wait(within_seconds=RUN_SECONDS).code == 130
+    assert on_kind("cleanup", "--force", within_seconds=RUN_SECONDS).code == 0
+    assert cluster.uids(namespace, run_id) == set()
