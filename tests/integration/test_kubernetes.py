@@ -197,18 +197,26 @@ def test_a_kill_hits_only_the_very_pod_that_was_meant(cluster: KindSubstrate, re
 
 def test_a_paused_worker_stops_and_goes_on(cluster: KindSubstrate, redis_run: RunSpec) -> None:
     worker = running(cluster, redis_run)[0]
+    # Other processes of the pod may end while this looks.
     script = """
 import pathlib
 for each in pathlib.Path("/proc").glob("[0-9]*"):
-    words = (each / "cmdline").read_bytes().split(b"\\0")
-    if b"ttg_worker" in words:
-        print((each / "stat").read_text().rpartition(")")[2].split()[0])
+    try:
+        words = (each / "cmdline").read_bytes().split(b"\\0")
+        if b"ttg_worker" in words:
+            print((each / "stat").read_text().rpartition(")")[2].split()[0])
+    except OSError:
+        pass
 """
-    assert in_pod(cluster, worker.worker_id, script) in ("S", "R")
+
+    def goes() -> bool:
+        return in_pod(cluster, worker.worker_id, script) in ("S", "R")
+
+    assert until(goes, seconds=20)
     evidence = cluster.pause(worker)
     assert in_pod(cluster, worker.worker_id, script) == "T"
     cluster.resume(worker)
-    assert in_pod(cluster, worker.worker_id, script) in ("S", "R")
+    assert until(goes, seconds=20)
     assert (evidence.method, evidence.uid) == ("SIGSTOP", worker.uid)
     cluster.resume(worker)
 

@@ -32,11 +32,13 @@ from ttgctl.core.run.publishing import chunk_of
 from ttgctl.domain.run import RunSpec
 
 GOOD = ("fine", "nan", "aliasing", "fork", "leak", "slow")
-BAD = {**zoo.EXPECTED, "hang": "no answer in 0.3 s"}
+# Long for whatever answers, on a busy machine too: a giant value takes its time.
+PARAMETER_TIMEOUT = "3s"
+BAD = {**zoo.EXPECTED, "hang": "no answer in 3 s"}
 OPTIONS = DeliveryOptions(lease_seconds=0.5, max_attempts=2, retry_delay_seconds=0.02)
-WITHIN_SECONDS = 60.0
+WITHIN_SECONDS = 90.0
 # Most of a sweep is waiting.
-AT_ONCE = 3
+AT_ONCE = 4
 
 
 def seeds() -> range:
@@ -79,7 +81,7 @@ class Crew:
             "BROKER_URL": url,
             "RUN_ID": run_id,
             "WORKLOAD": workload,
-            "PARAMETER_TIMEOUT": "0.3s",
+            "PARAMETER_TIMEOUT": PARAMETER_TIMEOUT,
             "MAX_ATTEMPTS": str(OPTIONS.max_attempts),
             "RETRY_DELAY_MS": f"{OPTIONS.retry_delay_seconds * 1000:g}",
             "LEASE_MS": f"{OPTIONS.lease_seconds * 1000:g}",
