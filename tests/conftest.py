@@ -41,6 +41,12 @@ COMMAND = Path(sys.executable).with_name("ttgctl")
 SOON_SECONDS = 60.0
 
 
+def pytest_configure() -> None:
+    # Whoever starts the tests in the background of a script has Ctrl-C ignored, also by what they start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def wait_until(condition: Callable[[], Any], *, within_seconds: float = SOON_SECONDS, what: str = "") -> Any:
     """The first true answer."""
     deadline = time.monotonic() + within_seconds

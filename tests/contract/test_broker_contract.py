@@ -250,6 +250,12 @@ class TestTheStraightWay:
         broker.drop(run_id)
         assert not broker.exists(run_id)
 
+    def test_a_broker_that_takes_messages_is_in_no_trouble_and_nothing_is_left_of_the_question(self, stage):
+        broker = stage.broker()
+        assert broker.trouble(stage.run_id) is None
+        counts = broker.counts(stage.run_id)
+        assert (counts.tasks, counts.results or 0, counts.dead or 0) == (0, 0, 0)
+
     def test_counts_at_each_stage(self, stage):
         broker = stage.broker()
 

@@ -80,6 +80,7 @@ def test_a_function_travels_with_its_modules_and_is_repaired_with_them(
     assert on_kind("cleanup", repeated, "--force", within_seconds=RUN_SECONDS).code == 0
 
 
+@pytest.mark.case("C44")
 @pytest.mark.parametrize("backend", ["redis", "rabbitmq"])
 def test_a_function_that_misbehaves_costs_what_it_was_called_with(
     on_kind, new_name, cluster, namespace, home, backend

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 
 import pytest
@@ -125,6 +126,25 @@ class TestCtrlC:
         assert running.wait().code == 130
         verdict = lossless(resume(ttgctl, run_id), chunks=30)
         assert len(verdict["faults"]) == 1
+
+
+class TestATerminalThatGoesAway:
+    def run(self, ttgctl, until, *under: str) -> int:
+        arguments = ttgctl.demo(backend="redis", name="r", parameters_total=40, chunk_size=1, work_ms=100)
+        running = subprocess.Popen(
+            [*under, ttgctl.program, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        until(lambda: ttgctl.accounted("r") > 3)
+        running.send_signal(signal.SIGHUP)
+        return running.wait(timeout=60)
+
+    def test_stops_the_run_which_can_be_resumed(self, ttgctl, until):
+        assert self.run(ttgctl, until) == 130
+        assert ttgctl.processes() == []
+        lossless(resume(ttgctl, "r"), chunks=40)
+
+    def test_is_nothing_to_one_under_nohup(self, ttgctl, until):
+        assert self.run(ttgctl, until, "nohup") == 0
 
 
 def last_workers(ttgctl, run_id: str) -> tuple:

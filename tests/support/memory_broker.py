@@ -123,6 +123,9 @@ class MemoryBroker:
     def observer(self, run_id: str) -> MemoryObserver:
         return MemoryObserver(self, run_id)
 
+    def trouble(self, run_id: str) -> str | None:
+        return None
+
     def counts(self, run_id: str) -> QueueCounts:
         with self.changed:
             run = self._runs.get(run_id) or _Run()
@@ -309,14 +312,28 @@ class MemoryConsumer:
 
     def settle(self, delivery: Delivery, outcome: Outcome) -> None:
         with self._broker.changed:
+            self.record(outcome)
+            self.end(delivery, outcome)
+
+    def record(self, outcome: Outcome) -> None:
+        """The first half of :meth:`settle`: the results are safe."""
+        with self._broker.changed:
             for result in outcome.results:
                 self._broker.run(self.run_id).results.append(result)
+
+    def end(self, delivery: Delivery, outcome: Outcome) -> None:
+        """The second half: the task is acked, and what is to come of it is there."""
+        with self._broker.changed:
             if not self._end(delivery):
                 return
             if outcome.retry is not None:
                 self._broker.retry_later(self, outcome.retry)
             if outcome.letter is not None:
                 self._broker.bury(outcome.letter)
+
+    def forget(self) -> None:
+        """What was held is somebody else's."""
+        self._held.clear()
 
     def _end(self, delivery: Delivery) -> bool:
         """Ends the task; whether it was still this consumer's to decide on."""

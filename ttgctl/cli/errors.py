@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+from typing import Final
 
 from platformdirs import user_state_path
 from typer.exceptions import TyperException
@@ -54,9 +55,10 @@ def exit_code_of(error: BaseException) -> ExitCode | None:
     return None
 
 
+_ROOM: Final = "make room there"
 _ADVICE: dict[int, str] = {
-    errno.ENOSPC: "make room there",
-    errno.EDQUOT: "make room there",
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
     errno.EMFILE: "allow more open files: ulimit -n 4096",
 }
 
@@ -66,9 +68,13 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename is not None else ""
         advice = _ADVICE.get(error.errno or 0)
+        if not where and advice == _ROOM:
+            # A file that was open already; nearly all that a command writes is there.
+            where = f"{user_state_path()}: "
         if advice is None and str(error.filename).startswith(str(user_state_path())):
             advice = "set XDG_STATE_HOME to a folder that is there and that you may write to"
         return f"{where}{error.strerror or error}" + (f"; {advice}" if advice else "")
     if isinstance(error, sqlite3.Error):
-        return f"the ledger can't be read or written: {error}"
+        advice = f"; make room at {user_state_path()}" if "full" in str(error) else ""
+        return f"the ledger can't be read or written: {error}{advice}"
     return str(getattr(error, "format_message", lambda: str(error))())

@@ -14,6 +14,10 @@ class SubstrateError(Exception):
     """The substrate failed at what was asked of it; says what and, if known, what to do."""
 
 
+class SubstrateAway(SubstrateError):
+    """What the substrate is managed through does not answer, or asks to come later; later it may answer."""
+
+
 class MissingRequirement(Exception):
     """Something is missing on this machine; says what, and how to get it or do without."""
 
@@ -47,6 +51,7 @@ class WorkerStatus:
 
     ``worker_id`` is what the worker calls itself in its heartbeats and results. ``awaited``: nothing is
     heard of it, and that says nothing yet, since it is only starting or out of reach for a moment.
+    ``trouble`` is what keeps it from running, in a line; empty when nothing does.
     """
 
     worker_id: str
@@ -55,6 +60,7 @@ class WorkerStatus:
     awaited: bool = False
     node: str | None = None
     detail: str = ""
+    trouble: str = ""
     labels: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
@@ -110,10 +116,16 @@ class Substrate(Protocol):
 
     Raises :class:`SubstrateError` or :class:`MissingRequirement`.
 
-    ``say`` takes one line of progress for a person.
+    ``say`` takes one line of progress for a person. ``remote``: what is asked of it may take seconds, or
+    minutes while its control plane is away, so that nobody asks who has other things to do meanwhile;
+    ``away`` is why it does not answer just now, None while it does.
     """
 
     name: str
+    remote: bool
+
+    @property
+    def away(self) -> str | None: ...
 
     def preflight(self) -> list[Check]:
         """Checks what this substrate needs, changes nothing, takes at most seconds."""

@@ -26,7 +26,8 @@ class Snapshot:
     """Progress is ``accounted``: distinct chunks with a result or given up, never a queue's length.
 
     ``elapsed_seconds`` runs from the first delivery (0 before it), rates are over the last
-    seconds, ``eta_seconds`` is None while there is no rate. In ``queues`` no figure is None.
+    seconds, ``eta_seconds`` is None while there is no rate. In ``queues`` no figure is None. The list of
+    ``workers`` is ``workers_age_seconds`` old, which is more than moments while a control plane is away.
     """
 
     run_id: str
@@ -49,6 +50,7 @@ class Snapshot:
     queues: QueueCounts
     broker_state: str
     workers: tuple[WorkerRow, ...]
+    workers_age_seconds: float = 0.0
 
     @property
     def fraction(self) -> float:

@@ -13,6 +13,10 @@ class BrokerUnavailable(BrokerError):
     """The broker does not answer; it may come back."""
 
 
+class BrokerFull(BrokerUnavailable):
+    """The broker is there and takes nothing in, for want of memory or disk; it will when it has some."""
+
+
 class QueuesGone(BrokerError):
     """The run's queues, or some of them, are not on the broker."""
 

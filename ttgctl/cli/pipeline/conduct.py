@@ -192,7 +192,10 @@ def remove_run(spec: RunSpec, substrate: Substrate) -> None:
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """The first Ctrl-C, SIGTERM or SIGHUP asks the run to stop, the second leaves at once."""
+    """The first Ctrl-C, SIGTERM or SIGHUP asks the run to stop, the second leaves at once.
+
+    Under ``nohup`` a terminal that goes away stays without effect.
+    """
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -201,9 +204,10 @@ def stop_on_signals() -> Iterator[threading.Event]:
         stop.set()
         say("\nstopping the workers; press Ctrl-C again to leave at once")
 
-    before = {
-        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
+    heard = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        heard.append(signal.SIGHUP)
+    before = {number: signal.signal(number, on_signal) for number in heard}
     try:
         yield stop
     finally:

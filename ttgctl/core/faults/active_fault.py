@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Final, TypeVar
+from typing import Final
 
 from ttg_worker.wire import ChunkResult
 from ttgctl.core.faults.acts import Act
+from ttgctl.core.faults.background import submit
 from ttgctl.core.faults.proof import ADOPTION_SECONDS, ChunkAttribution, Proof
 from ttgctl.core.faults.silence import LEAST_SECONDS, Silence
 from ttgctl.core.faults.view import RunView
@@ -17,7 +16,6 @@ from ttgctl.domain.fault_kinds import FAULT_KINDS
 from ttgctl.domain.fault_schedule import Occurrence
 from ttgctl.domain.verdict import FaultRecord
 
-T = TypeVar("T")
 # What could not be undone is tried again so often.
 AGAIN_SECONDS: Final = 1.0
 # A silence can't be told apart from any other in a fault that was shorter.
@@ -73,7 +71,7 @@ class ActiveFault:
         self._view, self._attribution = view, attribution
         # Now and not when the act has returned, which may take seconds in which chunks come back.
         attribution.begun_at.append(view.now)
-        self._beginning = _submit(self.act.begin, background=self.act.slow)
+        self._beginning = submit(self.act.begin, background=self.act.slow)
         self._look_at_beginning()
 
     def tick(self, view: RunView) -> None:
@@ -130,7 +128,7 @@ class ActiveFault:
 
     def _end(self, *, background: bool) -> None:
         assert self.act.end is not None
-        self._ending = _submit(self.act.end, background=background)
+        self._ending = submit(self.act.end, background=background)
 
     def _look_at_ending(self) -> None:
         if self._ending is None or not self._ending.done():
@@ -219,21 +217,3 @@ def _effect_of_kill(victim: str, uid: str, view: RunView) -> str | None:
     if any(w.uid == uid for w in now_there.values()):
         return None
     return "uid changed" if victim in now_there else "process gone"
-
-
-def _submit(action: Callable[[], T], *, background: bool) -> Future[T]:
-    """Runs ``action``; in a daemon thread, so that a second Ctrl-C need not wait for it."""
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(action())
-        # It is raised again where the result is asked for.
-        except BaseException as error:
-            future.set_exception(error)
-
-    if background:
-        threading.Thread(target=run, name="fault", daemon=True).start()
-    else:
-        run()
-    return future

@@ -45,7 +45,7 @@ def act_on_worker(fault: FaultSpec, worker: WorkerStatus, substrate: Substrate) 
     """What a fault of workers does to this one; None where the substrate has no power for it."""
     begin: Callable[[], Evidence]
     end: Callable[[], str | None] | None
-    slow = fault.kind != "kill-worker"
+    slow = fault.kind != "kill-worker" or substrate.remote
     if fault.kind == "kill-worker" and isinstance(substrate, KillsWorkers):
         killer = substrate
         begin, end = lambda: killer.kill(worker), None

@@ -7,12 +7,14 @@ the seed puts them in order, and the first of them are the victims.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Final
 
 from ttg_worker.wire import ChunkResult, DeadLetter
 from ttgctl.core.faults.active_fault import AGAIN_SECONDS, ActiveFault
 from ttgctl.core.faults.acts import Act, act_on_broker, act_on_node, act_on_worker
+from ttgctl.core.faults.background import submit
 from ttgctl.core.faults.chunk_faults import ChunkFault
 from ttgctl.core.faults.powers import StopsNodes, why_not
 from ttgctl.core.faults.proof import ChunkAttribution
@@ -38,6 +40,7 @@ class _PendingFault:
         self.since = since
         self.not_before = 0.0
         self.allowed = False
+        self.asking: Future[str | None] | None = None
         self.problem: str | None = None
 
 
@@ -232,8 +235,16 @@ class FaultInjector:
     def _may(self, pending: _PendingFault) -> bool:
         """Whether the substrate can inject it at all, asked once for each."""
         if not pending.allowed:
+            if pending.asking is None:
+                kind = pending.occurrence.spec.kind
+                pending.asking = submit(
+                    lambda: why_not(self._substrate, kind), background=self._substrate.remote
+                )
+            if not pending.asking.done():
+                return False
+            asked, pending.asking = pending.asking, None
             try:
-                pending.problem = why_not(self._substrate, pending.occurrence.spec.kind)
+                pending.problem = asked.result()
                 pending.allowed = pending.problem is None
                 pending.not_before = 0.0 if pending.allowed else float("inf")
             # A cluster that does not answer just now may do so in a second.

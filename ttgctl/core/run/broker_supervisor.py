@@ -1,4 +1,5 @@
-"""Notices that a run's broker is away, starts it again, and gives up on one that stays away."""
+"""Notices that a run's broker is away, starts it again, and gives up on one that stays away; tells of one
+that is there and takes nothing in, which is waited for."""
 
 from __future__ import annotations
 
@@ -15,6 +16,8 @@ from ttgctl.domain.run import RunSpec
 PATIENCE_SECONDS: Final = 3.0
 # And the run is let go of, to be resumed, when it does not come back for so long.
 GIVE_UP_SECONDS: Final = 300.0
+# What has no end but somebody's cure is told of so often.
+REMIND_SECONDS: Final = 60.0
 
 
 class BrokerSupervisor:
@@ -25,16 +28,20 @@ class BrokerSupervisor:
         self._substrate = substrate
         self._clock = clock
         self._away_since: float | None = None
+        self._full_since: float | None = None
+        self._reminded_at = 0.0
         self._restart: threading.Thread | None = None
         self._restart_problem: str | None = None
 
-    def look(self, problem: str | None, *, wanted_away: bool) -> Iterator[Notice]:
-        """``problem`` is why the broker does not answer, None while it does.
+    def look(self, problem: str | None, *, trouble: str | None, wanted_away: bool) -> Iterator[Notice]:
+        """``problem`` is why the broker does not answer, None while it does; ``trouble`` why it takes
+        nothing in.
 
         While a fault has it ``wanted_away`` it is not started again. Raises
         :class:`BrokerUnavailable` when it has been away for :data:`GIVE_UP_SECONDS`.
         """
         now = self._clock.monotonic()
+        yield from self._tell_of_trouble(trouble if problem is None else None, now)
         if problem is None:
             if self._away_since is not None:
                 away = now - self._away_since
@@ -51,6 +58,19 @@ class BrokerSupervisor:
         if self._restart_problem is not None:
             yield self._notice("warning", f"the broker could not be started again: {self._restart_problem}")
             self._restart_problem = None
+
+    def _tell_of_trouble(self, trouble: str | None, now: float) -> Iterator[Notice]:
+        if trouble is None:
+            if self._full_since is not None:
+                seconds, self._full_since = now - self._full_since, None
+                yield self._notice("info", f"the broker takes messages again after {seconds:.1f} s")
+        elif self._full_since is None:
+            self._full_since = self._reminded_at = now
+            yield self._notice("warning", f"{trouble}. The run waits for that")
+        elif now - self._reminded_at >= REMIND_SECONDS:
+            self._reminded_at = now
+            minutes = (now - self._full_since) / 60
+            yield self._notice("warning", f"the run has waited for {minutes:.0f} min: {trouble}")
 
     def _start_restart(self) -> None:
         if self._restart is None or not self._restart.is_alive():

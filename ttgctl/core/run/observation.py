@@ -68,7 +68,13 @@ class Observation:
         )
 
     def snapshot(
-        self, *, now: float, queues: QueueCounts, broker_state: str, workers: Sequence[WorkerStatus]
+        self,
+        *,
+        now: float,
+        queues: QueueCounts,
+        broker_state: str,
+        workers: Sequence[WorkerStatus],
+        workers_age_seconds: float = 0.0,
     ) -> Snapshot:
         spec, ledger, totals = self._spec, self._ledger, self._ledger.totals
         accounted = ledger.accounted
@@ -98,6 +104,7 @@ class Observation:
             queues=self.counts(queues),
             broker_state=broker_state,
             workers=tuple(self._row(status, now) for status in workers),
+            workers_age_seconds=round(workers_age_seconds, 1),
         )
 
     def _eta_seconds(self, now: float, accounted: int) -> float | None:
@@ -117,7 +124,7 @@ class Observation:
         if heartbeat is None:
             return WorkerRow(
                 worker_id=status.worker_id,
-                state="starting" if status.running else "ended",
+                state="starting" if status.running or status.awaited else "ended",
                 chunk_id=None,
                 done=0,
                 failed=0,

@@ -36,10 +36,9 @@ class OpenRun:
     def __init__(self, setup: RunSetup, broker: Broker, observer: Observer, endpoint: BrokerEndpoint) -> None:
         spec, clock = setup.spec, setup.clock
         self._setup = setup
-        self._endpoint = endpoint
         self._reader = LedgerReader(observer, ledger=setup.ledger, injector=setup.injector, clock=clock)
         self._observation = Observation(spec, setup.ledger, self._reader.heartbeats)
-        self._workers = WorkerSupervisor(spec, setup.substrate, clock=clock)
+        self._workers = WorkerSupervisor(spec, setup.substrate, endpoint, clock=clock)
         self._broker_supervisor = BrokerSupervisor(spec, setup.substrate, clock=clock)
         outstanding = _outstanding(setup.ledger, setup.put_back)
         self._publishing = Publishing(broker, spec, setup.source, outstanding)
@@ -57,9 +56,11 @@ class OpenRun:
     def start(self) -> None:
         self._publishing.start()
         self._watch.start()
+        self._workers.start()
 
     def stop(self) -> None:
         """Ends the threads; what was published so far is in the ledger then. Idempotent."""
+        self._workers.stop()
         self._publishing.stop()
         self._record_published()
         self._watch.stop()
@@ -117,9 +118,11 @@ class OpenRun:
             if failure is not None:
                 raise failure
         if self._supervise.due():
-            yield from self._workers.supervise(self._endpoint)
+            yield from self._workers.supervise()
             wanted_away = setup.injector.holds_broker_down
-            yield from self._broker_supervisor.look(self._watch.error, wanted_away=wanted_away)
+            yield from self._broker_supervisor.look(
+                self._watch.error, trouble=self._watch.trouble, wanted_away=wanted_away
+            )
         if self._inject.due():
             for record in setup.injector.tick(self._view()):
                 yield Fault(at=clock.time(), record=record)
@@ -147,8 +150,9 @@ class OpenRun:
         snapshot = self._observation.snapshot(
             now=now,
             queues=self._watch.counts,
-            broker_state="ok" if self._watch.error is None else "unreachable",
+            broker_state=self._watch.state,
             workers=self._workers.workers,
+            workers_age_seconds=self._workers.age_seconds,
         )
         return Progress(at=now, snapshot=snapshot)
 
@@ -158,6 +162,7 @@ class OpenRun:
         spec, substrate = setup.spec, setup.substrate
         yield from setup.undo_faults()
         yield self._progress()
+        self._workers.stop()
         yield from in_phase("stop", lambda say: substrate.stop_workers(spec.run_id), clock=setup.clock)
         queues = self._watch.last_counts(drained=spec.has_queue, clock=setup.clock)
         # What workers gave in the meantime belongs to the account as well: duplicates, mostly.

@@ -14,7 +14,7 @@ import msgspec
 from ttg_worker.backoff import Outage
 from ttg_worker.brokers.attempts import part_of
 from ttg_worker.brokers.base import Broker
-from ttg_worker.errors import BrokerUnavailable
+from ttg_worker.errors import BrokerFull, BrokerUnavailable
 from ttg_worker.simulated_faults import Picks
 from ttg_worker.wire import INDICES, Chunk
 from ttgctl.core.faults.chunk_faults import chunk_faults
@@ -23,6 +23,8 @@ from ttgctl.domain.run import RunSpec
 
 # How long publishing waits for a broker that went away before it gives up, each time.
 PATIENCE_SECONDS: Final = 120.0
+# And how often one that takes nothing in is tried.
+FULL_SECONDS: Final = 0.5
 
 
 def chunks_of(spec: RunSpec, source: ParameterSource, *, first: int = 0) -> Iterator[Chunk]:
@@ -111,6 +113,10 @@ class Publishing:
         """Whether it is done, or was stopped; False when the broker went away and is to be tried again."""
         try:
             self._publish(outage)
+        except BrokerFull:
+            # It is there: whoever watches it tells what helps, and it is waited for.
+            outage.over()
+            return self._stop.wait(FULL_SECONDS)
         except BrokerUnavailable as error:
             return self._stop.wait(outage.pause_after(error))
         return True

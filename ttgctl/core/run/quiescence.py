@@ -68,9 +68,10 @@ class Quiescence:
         else:
             # Nobody comes for the share of one that is gone; but each has one that it may not have begun.
             waits_for_worker = self._workers.awaited
-        broker_away = self._watch.error is not None
+        # A broker that takes nothing in has results waiting for it, with whoever has them.
+        unknown = self._watch.state != "ok" or self._workers.out_of_sight
         in_hand = any(heartbeat.held for heartbeat in fresh)
-        if self._news() or waits_for_worker or broker_away or in_hand or self._injector.unsettled:
+        if self._news() or waits_for_worker or unknown or in_hand or self._injector.unsettled:
             self._be_patient_anew()
             return False
         if self._watch.answered - self._counts_before < COUNTS_LEAST:

@@ -10,7 +10,7 @@ from typing import Final
 from ttg_worker.backoff import Outage
 from ttg_worker.brokers import open_broker
 from ttg_worker.brokers.base import Broker, QueueCounts
-from ttg_worker.errors import BrokerUnavailable, QueuesGone
+from ttg_worker.errors import BrokerFull, BrokerUnavailable, QueuesGone
 from ttg_worker.wire import Chunk
 from ttgctl.core.account.dead_letters import settle_with_broker
 from ttgctl.core.account.judgement import known_digests
@@ -20,8 +20,10 @@ from ttgctl.core.inputs.parameters import ParameterSource
 from ttgctl.core.ports import Clock, Substrate
 from ttgctl.core.records.run_folder import RunFolder, find_run
 from ttgctl.core.records.run_record import Earlier
+from ttgctl.core.run.broker_supervisor import BrokerSupervisor
 from ttgctl.core.run.open_run import open_run
 from ttgctl.core.run.phases import in_phase
+from ttgctl.core.run.publishing import FULL_SECONDS
 from ttgctl.core.run.run_setup import RunSetup
 from ttgctl.core.run.stopped import Stopped
 from ttgctl.domain.events import Interrupted, Phase, RunEvent, Started
@@ -90,7 +92,7 @@ def _work(setup: RunSetup) -> Iterator[RunEvent]:
     if endpoint.management_url is not None:
         yield Phase(at=clock.time(), name="ui", detail=endpoint.management_url, seconds=0.0)
     with closing(open_broker(endpoint.host_url, options=spec.delivery)) as broker:
-        back = setup.put_back = _take_up(setup, broker)
+        back = setup.put_back = yield from _take_up(setup, broker)
         if back:
             yield Phase(at=clock.time(), name="replay", detail=f"{len(back):,} dead letters are tasks again")
         yield from in_phase("workers", lambda say: substrate.start_workers(spec, endpoint), clock=clock)
@@ -110,13 +112,19 @@ def _reuse(setup: RunSetup) -> Iterator[Phase]:
         yield Phase(at=setup.clock.time(), name="reuse", detail=what)
 
 
-def _take_up(setup: RunSetup, broker: Broker) -> list[Chunk]:
+def _take_up(setup: RunSetup, broker: Broker) -> Generator[RunEvent, None, list[Chunk]]:
     """Makes the queues, or finds them, and puts back what the ledger wants back; returns that."""
     outage = Outage(patience_seconds=CONNECT_SECONDS)
+    supervisor = BrokerSupervisor(setup.spec, setup.substrate, clock=setup.clock)
     while True:
         setup.check_stop()
         try:
-            return _try_to_take_up(broker, setup.spec.run_id, setup.ledger)
+            back = _try_to_take_up(broker, setup.spec.run_id, setup.ledger)
+            yield from supervisor.look(None, trouble=None, wanted_away=False)
+            return back
+        except BrokerFull as error:
+            yield from supervisor.look(None, trouble=str(error), wanted_away=False)
+            setup.clock.sleep(FULL_SECONDS)
         except BrokerUnavailable as error:
             setup.clock.sleep(outage.pause_after(error))
 

@@ -136,11 +136,15 @@ def _of_cluster(cluster: KindCluster) -> Iterator[Check]:
         yield ok("ports", "the engine chooses free ones of 127.0.0.1 when the cluster is created")
         yield _inotify(Path("/proc/sys/fs/inotify"))
         return
-    stopped = cluster.stopped()
-    if stopped:
+    if not cluster.answers:
         yield ok("cluster", f"{cluster.name} is stopped; a run starts it")
         yield _inotify(Path("/proc/sys/fs/inotify"))
         return
+    stopped = cluster.stopped()
+    if stopped:
+        number = "one node is" if len(stopped) == 1 else f"{len(stopped)} nodes are"
+        detail = f"{number} stopped: {', '.join(stopped)}; a run starts them"
+        yield warn("nodes", detail, f"docker start {' '.join(stopped)}")
     yield _api(cluster)
     yield _ports(cluster)
     instances, watches = cluster.inotify_limits()

@@ -87,6 +87,13 @@ class KindCluster:
         """The names of nodes whose container does not run."""
         return [str(node.name) for node in self.nodes() if node.status != "running"]
 
+    @property
+    def answers(self) -> bool:
+        """Whether its control plane's container runs, without which nothing can be seen of the cluster."""
+        return any(
+            node.status == "running" for node in self.nodes() if node.labels[ROLE_LABEL] == "control-plane"
+        )
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """One command of this user at a time creates, starts or fills the cluster; others wait here."""

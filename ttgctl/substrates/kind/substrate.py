@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ttgctl.core.ports import Check, Evidence, OwnedResource, Say, SubstrateError, WorkerStatus
 from ttgctl.domain.fault_kinds import FAULT_KINDS, FaultKindName
@@ -16,6 +16,7 @@ from ttgctl.substrates.kind.node_ports import MappedPorts
 from ttgctl.substrates.kubernetes import manifests
 from ttgctl.substrates.kubernetes.api import KubeApi
 from ttgctl.substrates.kubernetes.broker_route import HostPath
+from ttgctl.substrates.kubernetes.lost_pods import is_ready
 from ttgctl.substrates.kubernetes.pod_faults import evidence
 from ttgctl.substrates.kubernetes.substrate import KubernetesSubstrate
 from ttgctl.substrates.polling import until
@@ -82,8 +83,8 @@ class KindSubstrate(KubernetesSubstrate):
     def owned(self, run_id: str | None = None) -> list[OwnedResource]:
         if not self._cluster.exists():
             return self._stored(run_id)
-        stopped = self._cluster.stopped()
-        if stopped:
+        if not self._cluster.answers:
+            stopped = self._cluster.stopped()
             raise SubstrateError(
                 f"the cluster {self._cluster.name} is stopped, so what is in it can't be seen; "
                 f"start it with: docker start {' '.join(stopped)}"
@@ -144,6 +145,10 @@ class KindSubstrate(KubernetesSubstrate):
 
     def _host_path(self) -> HostPath:
         return MappedPorts(self._cluster)
+
+    def _nodes_away(self) -> set[str]:
+        # What has become of a node's container is known before the cluster itself has noticed.
+        return super()._nodes_away() | set(self._cluster.stopped())
 
     def _is_place_of(self, spec: RunSpec) -> bool:
         placement = spec.placement
@@ -207,7 +212,7 @@ class KindSubstrate(KubernetesSubstrate):
             # Not up yet, or up at another port than before.
             super().close()
             return "API server"
-        unready = [node["metadata"]["name"] for node in nodes if not _is_ready(node)]
+        unready = [node["metadata"]["name"] for node in nodes if not is_ready(node)]
         if unready:
             return f"ready node {unready[0]}"
         if len(nodes) < len(self._cluster.nodes()):
@@ -218,9 +223,4 @@ class KindSubstrate(KubernetesSubstrate):
 
     def _ready(self, node: str) -> bool:
         found = self._api.get("Node", node)
-        return found is not None and _is_ready(found)
-
-
-def _is_ready(node: dict[str, Any]) -> bool:
-    conditions = node["status"].get("conditions") or ()
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+        return found is not None and is_ready(found)

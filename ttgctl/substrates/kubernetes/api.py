@@ -21,15 +21,24 @@ from kubernetes.config.config_exception import ConfigException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import DynamicApiError
 from kubernetes.stream import portforward, stream
+from kubernetes.stream.ws_client import ERROR_CHANNEL
 from urllib3.exceptions import HTTPError
 from websocket import WebSocketException
 
 from ttg_worker.backoff import Outage
-from ttgctl.core.ports import SubstrateError
+from ttgctl.core.ports import SubstrateAway, SubstrateError
 
 FIELD_MANAGER: Final = "ttgctl"
 REQUEST_SECONDS: Final = 20.0
+# How long one waits for an API that is away: who only asks, and who has a run that goes on without it.
 PATIENCE_SECONDS: Final = 6.0
+RUN_PATIENCE_SECONDS: Final = 300.0
+# What an API server answers that is busy, starting, or without its own storage for a moment.
+LATER: Final = (429, 500, 502, 503, 504)
+# One that has just started does not know yet who may do what.
+YOUNG_SECONDS: Final = 15.0
+# No server makes anybody wait longer than this between two tries.
+RETRY_AFTER_MOST_SECONDS: Final = 10.0
 
 CONTROLLERS: Final = ("Deployment", "StatefulSet", "Job")
 
@@ -65,8 +74,12 @@ KINDS: Final = {
 }
 
 
-class ApiUnreachable(SubstrateError):
-    """The API server does not answer; it may, a moment later."""
+class ApiAway(SubstrateAway):
+    """The API server does not answer, or not now; ``retry_after_seconds`` is what it asks for, or 0."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class ApiRefused(SubstrateError):
@@ -77,8 +90,20 @@ class ApiRefused(SubstrateError):
         self.status = status
 
 
+class CommandFailed(SubstrateError):
+    """A command in a pod ended with an ``exit_code`` other than 0, or, None, could not be started."""
+
+    def __init__(self, message: str, *, exit_code: int | None) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class KubeApi:
-    """One cluster, through one kubeconfig context. Safe to use from several threads."""
+    """One cluster, through one kubeconfig context. Safe to use from several threads.
+
+    ``away`` is why the API does not answer just now, None while it does; ``patience_seconds`` is how long
+    a request waits for it, counted from when it went away.
+    """
 
     def __init__(self, *, kubeconfig: Path | None, context: str | None) -> None:
         """Reads the kubeconfig and connects to nothing yet.
@@ -87,6 +112,10 @@ class KubeApi:
         """
         self._kubeconfig = kubeconfig
         self._context = context
+        self.away: str | None = None
+        self.patience_seconds = PATIENCE_SECONDS
+        self._away_since: float | None = None
+        self._away_last = float("-inf")
         self._client = self.new_client()
         # Paths are known here, so nothing has to be discovered first.
         self._dynamic = DynamicClient(self._client, discoverer=lambda *_: None)
@@ -96,6 +125,8 @@ class KubeApi:
         settings = Configuration()
         # Lists run in parallel threads; each wants a connection of its own.
         settings.connection_pool_maxsize = 32
+        # What is tried again is tried by us, who can tell of it.
+        settings.retries = 0
         try:
             config.load_kube_config(
                 config_file=str(self._kubeconfig) if self._kubeconfig else None,
@@ -186,12 +217,16 @@ class KubeApi:
             raise
         return True
 
-    def pod_log(self, name: str, namespace: str) -> str:
-        """What the pod's container wrote; empty when it has not started."""
+    def pod_log(self, name: str, namespace: str, *, lines: int | None = None) -> str:
+        """What the pod's container wrote, the last ``lines`` of it; empty when it has not started."""
         try:
             with _translated(f"the log of pod {name}"):
                 answer = _core(self._client).read_namespaced_pod_log(
-                    name, namespace, _preload_content=False, _request_timeout=REQUEST_SECONDS
+                    name,
+                    namespace,
+                    _preload_content=False,
+                    _request_timeout=REQUEST_SECONDS,
+                    **({} if lines is None else {"tail_lines": lines}),
                 )
                 return bytes(answer.data).decode("utf-8", "replace")
         except ApiRefused as error:
@@ -218,11 +253,26 @@ class KubeApi:
         return bool(answer["status"]["allowed"])
 
     def exec(self, pod: str, namespace: str, argv: Sequence[str]) -> str:
-        """Runs a command in the pod's only container; what it wrote. Ends with it, or with the pod."""
-        with _translated(f"a command in pod {pod}"):
-            open_stream = self._exec(pod, namespace, argv, stdin=False)
-            open_stream.run_forever(timeout=REQUEST_SECONDS)
-            return str(open_stream.read_all())
+        """Runs a command in the pod's only container; what it wrote.
+
+        Raises :class:`CommandFailed` when it failed, and :class:`ApiAway` when it is not known how, or
+        whether, it ended.
+        """
+        what = f"a command in pod {pod}"
+        with _translated(what):
+            opened = self._exec(pod, namespace, argv, stdin=False)
+            try:
+                opened.run_forever(timeout=REQUEST_SECONDS)
+                # First this: reading all that was written forgets the channels.
+                status = opened.read_channel(ERROR_CHANNEL)
+                ended, text = not opened.is_open(), str(opened.read_all())
+            finally:
+                opened.close()
+        if not status:
+            how = "ended without a word on how" if ended else f"did not end in {REQUEST_SECONDS:g} s"
+            raise ApiAway(f"{what} {how}")
+        _check_status(json.loads(status), what)
+        return text
 
     def open_exec(self, pod: str, namespace: str, argv: Sequence[str]) -> ExecStream:
         """Starts a command in the pod's only container, to talk to; the caller closes the stream."""
@@ -263,14 +313,36 @@ class KubeApi:
 
     def request(self, method: str, path: str, *, accept: str = "application/json", **options: Any) -> Object:
         """One request; the answer's JSON. All that is asked for can be asked for twice, and is,
-        for a while, when the API does not answer: a young or busy one drops connections."""
+        as long as patience lasts, when the API does not answer or asks to come later."""
         options = {name: value for name, value in options.items() if value is not None}
-        outage = Outage(patience_seconds=PATIENCE_SECONDS)
+        outage = Outage(patience_seconds=self.patience_seconds)
         while True:
             try:
-                return self._request(method, path, accept=accept, **options)
-            except ApiUnreachable as error:
+                answer = self._request(method, path, accept=accept, **options)
+            except ApiAway as error:
+                self._note_away(error)
+                pause = outage.pause_after(error)
+                if time.monotonic() - (self._away_since or time.monotonic()) >= self.patience_seconds:
+                    raise
+                time.sleep(max(pause, error.retry_after_seconds))
+            except ApiRefused as error:
+                if error.status != 403 or time.monotonic() - self._away_last > YOUNG_SECONDS:
+                    self._note_there()
+                    raise
                 time.sleep(outage.pause_after(error))
+            else:
+                self._note_there()
+                return answer
+
+    def _note_away(self, error: ApiAway) -> None:
+        now = time.monotonic()
+        if self._away_since is None:
+            self._away_since = now
+        self._away_last = now
+        self.away = str(error)
+
+    def _note_there(self) -> None:
+        self.away = self._away_since = None
 
     def _request(self, method: str, path: str, *, accept: str, **options: Any) -> Object:
         with _translated(f"{method.upper()} {path}"):
@@ -307,7 +379,7 @@ class ExecStream:
             self._opened.update(timeout=seconds)
         text = str(self._opened.read_all())
         if not text and not self._opened.is_open():
-            raise ApiUnreachable(f"{self._what} has ended")
+            raise ApiAway(f"{self._what} has ended")
         return text
 
     def send(self, text: str) -> None:
@@ -332,14 +404,29 @@ def _path(kind: str, namespace: str | None, name: str | None = None) -> str:
     return f"{where.api}{scope}/{where.plural}" + (f"/{name}" if name else "")
 
 
+def _check_status(status: Object, what: str) -> None:
+    """Raises :class:`CommandFailed` unless the status that ends a command says that it went well."""
+    if status.get("status") == "Success":
+        return
+    causes = (status.get("details") or {}).get("causes") or ()
+    codes = [str(cause.get("message")) for cause in causes if cause.get("reason") == "ExitCode"]
+    exit_code = int(codes[0]) if codes and codes[0].isdecimal() else None
+    raise CommandFailed(f"{what} failed: {status.get('message') or status}", exit_code=exit_code)
+
+
 @contextmanager
 def _translated(asked: str) -> Iterator[None]:
     try:
         yield
     except (DynamicApiError, ApiException) as error:
+        if error.status in LATER:
+            raise ApiAway(
+                f"the Kubernetes API can't do it just now ({asked}): {error.status} {_reason(error)}",
+                retry_after_seconds=_retry_after(error),
+            ) from error
         raise ApiRefused(f"Kubernetes refused {asked}: {_reason(error)}", status=error.status or 0) from error
     except (HTTPError, WebSocketException, OSError) as error:
-        raise ApiUnreachable(f"the Kubernetes API does not answer ({asked}): {_root(error)}") from error
+        raise ApiAway(f"the Kubernetes API does not answer ({asked}): {_root(error)}") from error
 
 
 def _reason(error: Any) -> str:
@@ -347,6 +434,12 @@ def _reason(error: Any) -> str:
         return str(json.loads(error.body)["message"])
     except (ValueError, TypeError, KeyError):
         return f"{error.status} {error.reason}"
+
+
+def _retry_after(error: Any) -> float:
+    """The seconds that the answer asks to wait, bounded; 0 if it does not."""
+    asked = str((error.headers or {}).get("Retry-After", ""))
+    return min(float(asked), RETRY_AFTER_MOST_SECONDS) if asked.isdecimal() else 0.0
 
 
 def _root(error: BaseException) -> str:

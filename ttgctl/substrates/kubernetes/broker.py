@@ -10,11 +10,13 @@ from typing import Any, Final
 from ttgctl.core.ports import BrokerEndpoint, Evidence, Say, SubstrateError
 from ttgctl.domain.run import RunSpec
 from ttgctl.substrates.broker_probe import answers
-from ttgctl.substrates.kubernetes import labels, manifests, pods
+from ttgctl.substrates.kubernetes import labels, lost_pods, manifests, pods
 from ttgctl.substrates.kubernetes.api import ApiRefused, KubeApi
 from ttgctl.substrates.kubernetes.broker_route import HostPath
+from ttgctl.substrates.kubernetes.lost_pods import NodesAway
 from ttgctl.substrates.kubernetes.manifests import BROKER_PORTS, Credentials, NodePorts, broker_name
 from ttgctl.substrates.kubernetes.pod_faults import kill_pod
+from ttgctl.substrates.kubernetes.pod_logs import keep_logs
 from ttgctl.substrates.kubernetes.port_forward import PortForward
 from ttgctl.substrates.polling import until
 
@@ -27,8 +29,9 @@ HOPELESS_SECONDS: Final = 20.0
 class ClusterBroker:
     """Brokers of any number of runs in one namespace."""
 
-    def __init__(self, api: KubeApi, *, namespace: str, path: HostPath) -> None:
+    def __init__(self, api: KubeApi, *, namespace: str, path: HostPath, nodes_away: NodesAway) -> None:
         self._api = api
+        self._nodes_away = nodes_away
         self._namespace = namespace
         self._path = path
         self._tunnels: dict[tuple[str, int], PortForward] = {}
@@ -43,13 +46,20 @@ class ClusterBroker:
 
     def stop(self, run_id: str) -> None:
         """Ends the pod in good order; storage and everything else stay."""
+        keep_logs(self._api, run_id, self.pods(run_id))
         try:
             self._api.patch("StatefulSet", broker_name(run_id), self._namespace, {"spec": {"replicas": 0}})
         except ApiRefused as error:
             if error.status != 404:
                 raise
-        if not until(lambda: not self.pods(run_id), seconds=STOP_SECONDS):
+        if not until(lambda: not self._left(run_id), seconds=STOP_SECONDS):
             raise SubstrateError(f"the broker of run {run_id} does not end")
+
+    def _left(self, run_id: str) -> list[dict[str, Any]]:
+        """Its pods; one on a node that is away, of which nobody will say that it ended, is let go."""
+        found = self.pods(run_id)
+        lost_pods.let_go(self._api, found, away=self._nodes_away)
+        return found
 
     def kill(self, run_id: str) -> Evidence:
         """SIGKILL; the StatefulSet starts another pod on the same storage."""

@@ -7,7 +7,9 @@ from contextlib import suppress
 from typing import Any, Final, Literal
 
 from ttgctl.core.ports import Evidence, SubstrateError
-from ttgctl.substrates.kubernetes.api import KubeApi
+from ttgctl.substrates.kubernetes import pods
+from ttgctl.substrates.kubernetes.api import ApiAway, CommandFailed, KubeApi
+from ttgctl.substrates.polling import until
 
 Signal = Literal["KILL", "STOP", "CONT"]
 
@@ -24,6 +26,11 @@ for try in 1 2 3 4 5 6 7 8 9 10; do
   sleep 0.1
 done 2>/dev/null
 """
+
+
+# Whoever kills the container's first process may be ended with the container before it can tell.
+_KILLED_EXIT_CODE: Final = 137
+_DEATH_SECONDS: Final = 3.0
 
 
 def signal_pod(api: KubeApi, pod: dict[str, Any], signal: Signal) -> None:
@@ -59,8 +66,12 @@ def kill_pod(api: KubeApi, pod: dict[str, Any]) -> Evidence:
         # worker would hand its chunks back.
         signal_pod(api, pod, "KILL")
     except SubstrateError as error:
-        method = f"the pod deleted without grace, which begins with SIGTERM ({error})"
-        killed = False
+        unheard = isinstance(error, ApiAway) or (
+            isinstance(error, CommandFailed) and error.exit_code == _KILLED_EXIT_CODE
+        )
+        killed = unheard and until(lambda: _was_killed(api, meta), seconds=_DEATH_SECONDS)
+        if not killed:
+            method = f"the pod deleted without grace, which begins with SIGTERM ({error})"
     at = time.time()
     try:
         delete_pod(api, pod, grace_seconds=0)
@@ -70,6 +81,17 @@ def kill_pod(api: KubeApi, pod: dict[str, Any]) -> Evidence:
             raise
         return evidence(pod, method=f"SIGKILL; the pod could not be deleted ({error})", at=at)
     return evidence(pod, method=method, at=at, effect="process gone" if _is_gone(api, meta) else None)
+
+
+def _was_killed(api: KubeApi, meta: dict[str, Any]) -> bool:
+    """Whether the pod's container is seen to have died by SIGKILL, or the pod is gone."""
+    try:
+        now = api.get("Pod", meta["name"], meta["namespace"])
+    except SubstrateError:
+        return False
+    if now is None or now["metadata"]["uid"] != meta["uid"]:
+        return True
+    return _KILLED_EXIT_CODE in pods.exit_codes(now)
 
 
 def _is_gone(api: KubeApi, meta: dict[str, Any]) -> bool:

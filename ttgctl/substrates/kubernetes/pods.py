@@ -47,11 +47,47 @@ def trouble(pod: dict[str, Any]) -> str:
             return _line(waiting)
         ended = status["state"].get("terminated")
         if ended:
-            return f"{ended.get('reason', 'ended')}, exit code {ended.get('exitCode')}"
+            return last_words(ended)
     for condition in pod["status"].get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return _line(condition)
     return _line(pod["status"]) if pod["status"].get("reason") else ""
+
+
+def restarts(pod: dict[str, Any]) -> int:
+    """How often its containers were started again."""
+    return sum(status.get("restartCount", 0) for status in _containers(pod))
+
+
+def last_end(pod: dict[str, Any]) -> dict[str, Any] | None:
+    """How its container ended last, None while it has not."""
+    for status in _containers(pod):
+        for when in ("state", "lastState"):
+            ended: dict[str, Any] | None = (status.get(when) or {}).get("terminated")
+            if ended:
+                return ended
+    return None
+
+
+def last_words(end: dict[str, Any]) -> str:
+    """How a container ended and what it wrote last, in a line."""
+    lines = (end.get("message") or "").strip().splitlines()
+    how = f"{end.get('reason', 'ended')}, exit code {end.get('exitCode')}"
+    return f"{' '.join(lines[-1].split())} ({how})" if lines else how
+
+
+def exit_codes(pod: dict[str, Any]) -> list[int]:
+    """Of its containers that have ended, and of those that ran before these."""
+    states = [status.get(when) or {} for status in _containers(pod) for when in ("state", "lastState")]
+    return [state["terminated"]["exitCode"] for state in states if state.get("terminated")]
+
+
+def what_happened(pod: dict[str, Any]) -> str:
+    """What keeps the pod from running, or made its container start again; empty when nothing did."""
+    now, end = trouble(pod), last_end(pod)
+    if now or end is None or not restarts(pod):
+        return now
+    return f"its container was started again: {last_words(end)}"
 
 
 def is_hopeless(pod: dict[str, Any]) -> bool:

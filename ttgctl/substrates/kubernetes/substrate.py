@@ -22,15 +22,17 @@ from ttgctl.domain.faults import parse_fault
 from ttgctl.domain.run import RunSpec
 from ttgctl.substrates import static_shares
 from ttgctl.substrates.broker_server import broker_folder
-from ttgctl.substrates.kubernetes import labels, manifests, network_cut, pods
-from ttgctl.substrates.kubernetes.api import CONTROLLERS, ApiRefused, KubeApi
+from ttgctl.substrates.kubernetes import labels, lost_pods, manifests, network_cut, pods
+from ttgctl.substrates.kubernetes.api import CONTROLLERS, RUN_PATIENCE_SECONDS, ApiRefused, KubeApi
 from ttgctl.substrates.kubernetes.broker import ClusterBroker
 from ttgctl.substrates.kubernetes.broker_route import HostPath, NoMapping
 from ttgctl.substrates.kubernetes.diagnostics import run_diagnostics
 from ttgctl.substrates.kubernetes.inventory import inventory, strangers
 from ttgctl.substrates.kubernetes.manifests import broker_name, workers_name
 from ttgctl.substrates.kubernetes.pod_faults import delete_pod, evidence, kill_pod, signal_pod, stop_pod
+from ttgctl.substrates.kubernetes.pod_logs import keep_logs, kept_logs
 from ttgctl.substrates.kubernetes.share_sync import ShareSync
+from ttgctl.substrates.kubernetes.worker_starts import WorkerStarts
 from ttgctl.substrates.polling import until
 from ttgctl.substrates.run_storage import delete_stored, stored
 
@@ -44,6 +46,7 @@ class KubernetesSubstrate:
     """Asks for nothing beyond its namespace but that namespace itself, and only where it is missing."""
 
     name = "context"
+    remote = True
 
     def __init__(
         self,
@@ -71,6 +74,7 @@ class KubernetesSubstrate:
         self._named: set[str] = set()
         # Pods that went with their controller; deleting one of them afterwards did delete it.
         self._taken_along: set[str] = set()
+        self._starts: dict[str, WorkerStarts] = {}
         # What carries the shares of each run that has fixed ones.
         self._relays: dict[str, ShareSync] = {}
 
@@ -78,6 +82,10 @@ class KubernetesSubstrate:
     def kubeconfig(self) -> Path | None:
         """None: where kubectl looks by itself."""
         return None
+
+    @property
+    def away(self) -> str | None:
+        return None if self._connected is None else self._connected.away
 
     def preflight(self) -> list[Check]:
         from ttgctl.substrates.kubernetes.checks import context_checks
@@ -98,6 +106,8 @@ class KubernetesSubstrate:
             shares = static_shares.StaticShares(run_folder(spec.run_id).path, spec.workers)
             return BrokerEndpoint(host_url=shares.start().url, worker_url=manifests.shares_url(spec))
         self._make_namespace(say)
+        # From here on there is a run, which goes on whatever becomes of its control plane.
+        self._api.patience_seconds = RUN_PATIENCE_SECONDS
         self._load_broker_image(spec.backend, say)
         return self._broker.start(spec, say)
 
@@ -108,6 +118,7 @@ class KubernetesSubstrate:
     def start_workers(self, spec: RunSpec, endpoint: BrokerEndpoint) -> None:
         key = (spec.run_id, spec.workers)
         if key in self._workers_applied:
+            self._judge_start(spec.run_id)
             # From here on the Deployment's controller replaces what dies; a Job's does not.
             self._name_workers(spec.run_id)
             self._carry_shares(spec.run_id)
@@ -138,6 +149,7 @@ class KubernetesSubstrate:
                 worker_id=pod["metadata"]["name"],
                 uid=pod["metadata"]["uid"],
                 running=pods.is_running(pod),
+                trouble="" if pods.is_leaving(pod) else pods.what_happened(pod),
                 awaited=self._is_awaited(pod, run_id),
                 node=pod["spec"].get("nodeName"),
                 detail="ending" if pods.is_leaving(pod) else pods.trouble(pod),
@@ -148,6 +160,7 @@ class KubernetesSubstrate:
 
     def stop_workers(self, run_id: str) -> None:
         self._workers_applied = {key for key in self._workers_applied if key[0] != run_id}
+        keep_logs(self._api, run_id, self._worker_pods(run_id))
         for kind, change in WORKER_CONTROLLERS.items():
             try:
                 self._api.patch(kind, workers_name(run_id), self.namespace, {"spec": change})
@@ -163,7 +176,9 @@ class KubernetesSubstrate:
                 relay.close()
 
     def kill(self, worker: WorkerStatus) -> Evidence:
-        return kill_pod(self._api, self._pod(worker))
+        pod = self._pod(worker)
+        keep_logs(self._api, pod["metadata"]["labels"][labels.RUN_LABEL], [pod])
+        return kill_pod(self._api, pod)
 
     def why_not(self, kind: FaultKindName) -> str | None:
         if self._backend == "static" and FAULT_KINDS[kind].between_workers:
@@ -216,11 +231,21 @@ class KubernetesSubstrate:
         return self._broker.kill(spec.run_id)
 
     def logs(self, run_id: str, *, worker_id: str | None = None) -> dict[str, str]:
+        found = kept_logs(run_id)
+        try:
+            found |= self._logs_of_pods(run_id)
+        # The cluster may be gone, and what was kept is there still.
+        except SubstrateError:
+            if not found:
+                raise
+        return {name: text for name, text in found.items() if worker_id in (None, name)}
+
+    def _logs_of_pods(self, run_id: str) -> dict[str, str]:
         found = {}
         for pod in self._api.list("Pod", self.namespace, selector=labels.selector(run_id=run_id)):
             name = pod["metadata"]["name"]
-            if worker_id in (None, name) and labels.is_ours(pod):
-                found[name] = self._api.pod_log(name, self.namespace)
+            if labels.is_ours(pod) and (text := self._api.pod_log(name, self.namespace)):
+                found[name] = text
         return found
 
     def owned(self, run_id: str | None = None) -> list[OwnedResource]:
@@ -241,7 +266,14 @@ class KubernetesSubstrate:
             going = self._api.list("Pod", resource.namespace, selector=selector)
             self._taken_along |= {pod["metadata"]["uid"] for pod in going if labels.is_ours(pod)}
         was_there = self._api.delete(resource.kind, resource.name, resource.namespace, uid=resource.uid)
-        if not until(lambda: not self._is_there(resource), seconds=DELETE_SECONDS):
+
+        def gone() -> bool:
+            if not self._is_there(resource):
+                return True
+            self._let_lost_pods_go(resource.run_id)
+            return False
+
+        if not until(gone, seconds=DELETE_SECONDS, every_seconds=0.2):
             raise SubstrateError(
                 f"{resource.kind} {resource.name} is still there after {DELETE_SECONDS:g} s; "
                 "something holds it (see its finalizers and events)"
@@ -278,6 +310,9 @@ class KubernetesSubstrate:
     def _host_path(self) -> HostPath:
         return NoMapping()
 
+    def _nodes_away(self) -> set[str]:
+        return lost_pods.nodes_away(self._api)
+
     def _worker_image(self, say: Say) -> str:
         if self._image is not None:
             return self._image
@@ -310,7 +345,9 @@ class KubernetesSubstrate:
     @property
     def _broker(self) -> ClusterBroker:
         if self._brokers is None:
-            self._brokers = ClusterBroker(self._api, namespace=self.namespace, path=self._host_path())
+            self._brokers = ClusterBroker(
+                self._api, namespace=self.namespace, path=self._host_path(), nodes_away=self._nodes_away
+            )
         return self._brokers
 
     def _make_namespace(self, say: Say) -> None:
@@ -346,6 +383,29 @@ class KubernetesSubstrate:
                     self._api.delete("Pod", worker.worker_id, self.namespace, uid=worker.uid, grace_seconds=0)
         if "partition" in kinds:
             network_cut.let_all_through(self._api, namespace=self.namespace, run_id=spec.run_id)
+
+    def _judge_start(self, run_id: str) -> None:
+        """Raises when nothing will become of the pods that were seen last, or of their namespace."""
+        seen = self._seen.get(run_id)
+        if seen is None:
+            return
+        staying = [pod for pod in seen if not pods.is_leaving(pod)]
+        self._starts.setdefault(run_id, WorkerStarts()).judge(staying)
+        if not any(pods.is_running(pod) for pod in staying):
+            self._check_namespace(run_id)
+
+    def _check_namespace(self, run_id: str) -> None:
+        try:
+            found = self._api.get("Namespace", self.namespace)
+        except ApiRefused:
+            # Not ours to look at.
+            return
+        if found is None or "deletionTimestamp" in found["metadata"]:
+            how = "is gone" if found is None else "is being deleted"
+            raise SubstrateError(
+                f"the namespace {self.namespace} {how}, and what ran in it; what has no result yet is "
+                f"computed by: ttgctl resume {run_id}"
+            )
 
     def _name_workers(self, run_id: str) -> None:
         """Labels each worker pod with its own name, which its controller can't know beforehand."""
@@ -383,8 +443,15 @@ class KubernetesSubstrate:
         """The files of fixed shares, which are on this machine."""
         return stored(run_id, belongs=lambda spec: spec.substrate == self.name and self._is_place_of(spec))
 
+    def _let_lost_pods_go(self, run_id: str | None) -> None:
+        if run_id is None:
+            return
+        found = self._api.list("Pod", self.namespace, selector=labels.selector(run_id=run_id))
+        lost_pods.let_go(self._api, filter(labels.is_ours, found), away=self._nodes_away)
+
     def _await_end_of_workers(self, run_id: str) -> None:
         def left() -> list[dict[str, Any]]:
+            self._let_lost_pods_go(run_id)
             # A Job keeps its pods that ended by themselves, for their logs; nothing runs in them.
             found = self._worker_pods(run_id)
             return [pod for pod in found if pods.is_leaving(pod) or not pods.has_ended(pod)]

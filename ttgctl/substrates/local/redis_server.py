@@ -25,8 +25,8 @@ LOADING_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 10.0
 
 # set-proc-title: a title is written over the environment, and with it the mark of our processes.
-# appendfsync everysec: a killed server loses nothing that it answered, for the write to the file
-# comes before the answer; only the machine's own crash can take the last second.
+# appendfsync always: what is answered is on disk. With everysec the answer comes also when the write to the
+# file failed, on a full disk, and the machine's own crash takes the last second.
 _CONFIG: Final = """\
 bind 127.0.0.1
 port {port}
@@ -34,7 +34,7 @@ protected-mode yes
 requirepass {password}
 dir {data}
 appendonly yes
-appendfsync everysec
+appendfsync always
 aof-load-truncated yes
 save ""
 daemonize no

@@ -55,6 +55,8 @@ class LocalSubstrate:
     """``broker_url`` names a broker that is already there: none is started, and none stopped."""
 
     name = "local"
+    remote = False
+    away = None
 
     def __init__(self, *, backend: str | None = None, broker_url: str | None = None) -> None:
         self._backend = backend

@@ -101,6 +101,12 @@ class Frame:
             phrases.append(formats.duration(max(0.0, run_state.offset(self._now))))
         if snapshot is not None and not run_state.ended and snapshot.broker_state not in ("", "up", "ok"):
             phrases.append(Text(f"broker {formats.one_line(snapshot.broker_state)}", style="bold yellow"))
+        if (
+            snapshot is not None
+            and not run_state.ended
+            and (age := formats.old_workers(snapshot.workers_age_seconds))
+        ):
+            phrases.append(Text(age, style="bold yellow"))
         silent = self._now - run_state.news_at
         waiting = any(phase.seconds is None for phase in run_state.phases)
         if snapshot is not None and not run_state.ended and not waiting and silent > _SILENCE_SECONDS:

@@ -96,6 +96,8 @@ def progress_text(snapshot: Snapshot) -> str:
     phrases.append(f"ready {queues.tasks:,}, in flight {queues.in_flight or 0:,}, retry {queues.retry:,}")
     busy = sum(row.state == "busy" for row in snapshot.workers)
     phrases.append(f"workers {len(snapshot.workers):,} ({busy:,} busy)")
+    if age := formats.old_workers(snapshot.workers_age_seconds):
+        phrases.append(age)
     for word, number in (
         ("redelivered", snapshot.redelivered),
         ("duplicates", snapshot.duplicated),

@@ -85,6 +85,11 @@ def age(seconds: float) -> str:
     return f"{days // 365}y"
 
 
+def old_workers(age_seconds: float) -> str:
+    """How old the list of workers is, once that is worth a word; else empty."""
+    return f"workers as of {duration(age_seconds)} ago" if age_seconds > 3.0 else ""
+
+
 def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
     return f"{large}{large_unit}{small}{small_unit}" if small else f"{large}{large_unit}"
 

@@ -196,6 +196,10 @@ class Broker(Protocol):
 
     def counts(self, run_id: str) -> QueueCounts: ...
 
+    def trouble(self, run_id: str) -> str | None:
+        """Why the broker, which is there, takes in no messages at the moment, and what helps; None while
+        it takes them. To be asked about once a second."""
+
     def replay(self, run_id: str, letter: Recorded[DeadLetter]) -> None:
         """Puts a dead letter's chunk back on ``ttg.tasks``, its history kept, its retries at 0.
 

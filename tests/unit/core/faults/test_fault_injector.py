@@ -44,6 +44,7 @@ class FakeSubstrate:
     """Writes down what is done to whom. ``broken`` raises the errors that it holds by act."""
 
     clock: HandClock
+    remote: bool = False
     acts: list[tuple[str, str]] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)
     unable: Mapping[str, str] = field(default_factory=dict)
@@ -870,6 +871,7 @@ class OnlyKills:
     """A substrate that can't pause workers."""
 
     name = "bare"
+    remote = False
 
     def __init__(self, whole: FakeSubstrate) -> None:
         self._whole = whole

@@ -44,6 +44,8 @@ class OneThread:
     """A substrate with one worker, a thread that sends heartbeats at once and takes chunks only later."""
 
     name = "local"
+    remote = False
+    away = None
 
     def __init__(
         self, clock: JumpingClock, *, begins_after_seconds: float | None, awaited_seconds: float = 0.0

@@ -37,6 +37,8 @@ class Threads:
     """A substrate whose workers are threads; ``calls`` has what it was asked for."""
 
     name = "threads"
+    remote = False
+    away = None
 
     def __init__(self, *, seconds: float = 0.0, function: Callable[..., Any] | None = None) -> None:
         self.url = f"memory://{uuid.uuid4().hex}"
@@ -300,6 +302,55 @@ def test_what_the_broker_lost_a_later_command_publishes_again(folder, monkeypatc
     verdict = verdict_of(list(run(spec(), folder, substrate, earlier=Earlier())))
     assert (verdict.exit_code, verdict.chunks.duplicated) == (ExitCode.LOSSLESS, 0)
     assert any("2 chunks without an outcome were published again" in note for note in verdict.notes)
+
+
+def test_a_control_plane_that_is_away_holds_nobody_up_and_ends_nothing(folder, monkeypatch):
+    monkeypatch.setattr("ttgctl.core.run.worker_supervisor.STALE_SECONDS", 0.3)
+    substrate = Threads(seconds=0.02)
+    substrate.remote = True
+    back = threading.Event()
+    workers = substrate.workers
+
+    def when_there(run_id):
+        if substrate.away is not None:
+            back.wait(20)
+            substrate.away = None
+        return workers(run_id)
+
+    substrate.workers = when_there
+    events, shown = [], []
+    for event in run(spec(chunks=300), folder, substrate):
+        events.append(event)
+        if isinstance(event, Progress):
+            shown.append(event.snapshot)
+            if event.snapshot.accounted and not back.is_set():
+                substrate.away = "the API does not answer"
+            if event.snapshot.accounted > 60:
+                back.set()
+    assert back.is_set()
+    assert max(s.workers_age_seconds for s in shown) > 0.2
+    told = [event.message for event in events if isinstance(event, Notice)]
+    assert any("the API does not answer; the run goes on" in line for line in told), told
+    assert any("answers again after" in line for line in told), told
+    assert verdict_of(events).exit_code == ExitCode.LOSSLESS
+
+
+def test_nothing_is_called_lost_while_nobody_sees_the_workers(folder, monkeypatch):
+    monkeypatch.setattr("ttgctl.core.run.quiescence.SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr("ttgctl.core.run.worker_supervisor.STALE_SECONDS", 0.3)
+    substrate = Threads(seconds=0.05)
+    thief = substrate.broker.consumer("r", "thief", prefetch=2, unsafe_ack_early=True)
+    stolen: list[Any] = []
+    plan = spec(timeout_seconds=6.0)
+    verdicts = []
+    for event in run(plan, folder, substrate):
+        if isinstance(event, Finished):
+            verdicts.append(event)
+        if not stolen and isinstance(event, Progress):
+            stolen += thief.take(most=2, wait_seconds=5)
+            substrate.away = "the API does not answer"
+    verdict = verdict_of(verdicts)
+    assert (verdict.exit_code, verdict.chunks.lost) == (ExitCode.TIMED_OUT, 0)
 
 
 def test_a_broker_that_is_away_for_a_moment_is_told_of_and_started_again(folder, monkeypatch):

@@ -11,7 +11,7 @@ from ttgctl.core.ports import SubstrateError, WorkerStatus
 from ttgctl.domain.run import RunSpec
 from ttgctl.substrates.kind.cluster import KindCluster
 from ttgctl.substrates.kubernetes import labels
-from ttgctl.substrates.kubernetes.api import ApiRefused, ApiUnreachable
+from ttgctl.substrates.kubernetes.api import ApiAway, ApiRefused
 from ttgctl.substrates.kubernetes.substrate import KubernetesSubstrate
 
 RUN = "one"
@@ -83,6 +83,9 @@ class FakeApi:
         self.scripts.append(argv[-1])
         self._may_fail("exec")
         return self.answer
+
+    def pod_log(self, name: str, namespace: str, *, lines: int | None = None) -> str:
+        return ""
 
     def may(self, verb: str, resource: str, **_: str) -> bool:
         return self.allowed or (verb, resource) != ("delete", "networkpolicies")
@@ -200,7 +203,7 @@ def test_a_pod_without_a_process_was_not_paused(api: FakeApi, cluster: Kubernete
 
 
 def test_a_pause_of_which_nobody_heard_is_undone(api: FakeApi, cluster: KubernetesSubstrate) -> None:
-    api.broken["exec"] = ApiUnreachable("gone")
+    api.broken["exec"] = ApiAway("gone")
     with pytest.raises(SubstrateError, match="gone"):
         cluster.pause(WORKER)
     assert api.scripts[-1] == "kill -CONT -1"
@@ -214,7 +217,7 @@ def test_a_kill_is_seen_by_the_pod_that_is_gone(api: FakeApi, cluster: Kubernete
 
 
 def test_a_kill_after_which_the_api_went_away_was_a_kill(api: FakeApi, cluster: KubernetesSubstrate) -> None:
-    api.broken["delete"] = ApiUnreachable("gone")
+    api.broken["delete"] = ApiAway("gone")
     evidence = cluster.kill(WORKER)
     assert evidence.method == "SIGKILL; the pod could not be deleted (gone)"
     assert evidence.effect is None

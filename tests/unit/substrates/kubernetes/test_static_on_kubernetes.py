@@ -44,6 +44,9 @@ class FakeApi:
         self.patched.append((kind, body))
         self.pods = [pod for pod in self.pods if pod["status"]["phase"] in ("Failed", "Succeeded")]
 
+    def pod_log(self, name: str, namespace: str, *, lines: int | None = None) -> str:
+        return ""
+
     def may(self, verb: str, resource: str, *, subresource: str = "", **_: Any) -> bool:
         return f"{verb} {resource}/{subresource}".rstrip("/") not in self.refused
 
@@ -62,7 +65,7 @@ def pod(name: str, phase: str) -> dict[str, Any]:
     if phase == "Failed":
         state = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
     return {
-        "metadata": {"name": name, "uid": f"uid-{name}", "labels": own},
+        "metadata": {"name": name, "uid": f"uid-{name}", "namespace": "mine", "labels": own},
         "spec": {},
         "status": {"phase": phase, "containerStatuses": [{"state": state}]},
     }

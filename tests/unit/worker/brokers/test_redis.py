@@ -18,7 +18,7 @@ from ttg_worker.brokers.redis import connection
 from ttg_worker.brokers.redis.connection import Keys, NoGroup, RedisLink
 from ttg_worker.brokers.redis.consumer import task_of
 from ttg_worker.brokers.redis.observer import RedisObserver, entry_id, position
-from ttg_worker.errors import BrokerError, BrokerUnavailable, Undeliverable
+from ttg_worker.errors import BrokerError, BrokerFull, BrokerUnavailable, Undeliverable
 
 
 class Answers:
@@ -50,8 +50,8 @@ class Answers:
     [
         (b"-LOADING Redis is loading the dataset in memory\r\n", BrokerUnavailable),
         (b"-READONLY You can't write against a read only replica.\r\n", BrokerUnavailable),
-        (b"-OOM command not allowed when used memory > 'maxmemory'.\r\n", BrokerUnavailable),
-        (b"-MISCONF Errors writing to the AOF file: No space left on device\r\n", BrokerUnavailable),
+        (b"-OOM command not allowed when used memory > 'maxmemory'.\r\n", BrokerFull),
+        (b"-MISCONF Errors writing to the AOF file: No space left on device\r\n", BrokerFull),
         (b"-CLUSTERDOWN The cluster is down\r\n", BrokerUnavailable),
         (b"-NOGROUP No such key 'ttg:{r}:tasks' or consumer group 'workers'\r\n", NoGroup),
         (b"-ERR Error running script: @user_script:4: NOGROUP No such key\r\n", NoGroup),

@@ -16,6 +16,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from ttg_worker import wire
 from ttg_worker.brokers.attempts import replayed
 from ttg_worker.brokers.base import DeliveryOptions, QueueCounts, Recorded
+from ttg_worker.brokers.rabbitmq.alarm_probe import AlarmProbe
 from ttg_worker.brokers.rabbitmq.confirms import PERSISTENT
 from ttg_worker.brokers.rabbitmq.connection import Endpoint
 from ttg_worker.brokers.rabbitmq.consumer import RabbitMQConsumer
@@ -44,6 +45,7 @@ class RabbitMQBroker:
         self._connection: pika.BlockingConnection | None = None
         self._declared_at: dict[str, float] = {}
         self._lock = threading.Lock()
+        self._probe: AlarmProbe | None = None
         # The broker takes a connection for dead after two intervals of silence: together one lease.
         self._heartbeat_seconds = max(2, math.ceil(options.lease_seconds / 2))
 
@@ -113,6 +115,12 @@ class RabbitMQBroker:
             retry = channel.queue_declare(queues.retry, passive=True).method.message_count
         return QueueCounts(tasks=tasks, in_flight=None, retry=retry, dead=None, results=None)
 
+    def trouble(self, run_id: str) -> str | None:
+        with self._lock:
+            if self._probe is None:
+                self._probe = AlarmProbe(self._endpoint, heartbeat_seconds=self._heartbeat_seconds)
+        return self._probe.trouble
+
     def replay(self, run_id: str, letter: Recorded[DeadLetter]) -> None:
         chunk = replayed(letter)
         with self._channel() as channel:
@@ -160,6 +168,8 @@ class RabbitMQBroker:
 
     def close(self) -> None:
         with self._lock:
+            if self._probe is not None:
+                self._probe.close()
             connection, self._connection = self._connection, None
             if connection is not None and connection.is_open:
                 try:

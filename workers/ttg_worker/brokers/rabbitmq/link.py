@@ -25,6 +25,7 @@ class Link:
     opens its channels and then calls :meth:`ready`; ``lost`` is called when a connection is gone;
     ``failed`` when the link gives up, which it does at once when the broker refuses, and when it
     was away for longer than ``patience_seconds`` (None: never). ``say`` takes a line for a person.
+    ``blocked`` is why the broker takes no messages on this connection just now, None while it does.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Link:
         say: Callable[[str], None] | None = None,
     ) -> None:
         self.failure: BrokerError | None = None
+        self.blocked: str | None = None
         self._endpoint = endpoint
         self._name = name
         self._heartbeat_seconds = heartbeat_seconds
@@ -146,15 +148,19 @@ class Link:
         self._opened(connection)
 
     def _on_blocked(self, connection: pika.SelectConnection, frame: Any) -> None:
-        self._say(f"the broker at {self._endpoint.address} takes no messages for now: {frame.method.reason}")
+        reason = frame.method.reason
+        self.blocked = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+        self._say(f"the broker at {self._endpoint.address} takes no messages for now: {self.blocked}")
 
     def _on_unblocked(self, connection: pika.SelectConnection, frame: Any) -> None:
+        self.blocked = None
         self._say(f"the broker at {self._endpoint.address} takes messages again")
 
     def _on_gone(self, connection: pika.SelectConnection, error: BaseException) -> None:
         if connection is not self._connection:
             return  # one that was given up on
         cause, self._cause, self._connection = self._cause or error, None, None
+        self.blocked = None
         self._lost()
         if self._closing:
             self._loop.stop()

@@ -18,10 +18,12 @@ from ttg_worker.brokers.redis import scripts as scripts
 from ttg_worker.brokers.redis.connection import GROUP, Keys, NoGroup, RedisLink
 from ttg_worker.brokers.redis.consumer import RedisConsumer
 from ttg_worker.brokers.redis.observer import RedisObserver, entry_id
+from ttg_worker.errors import BrokerFull
 from ttg_worker.wire import Chunk, DeadLetter
 
 BATCH_CHUNKS: Final = 500
 BATCH_BYTES: Final = 4_000_000
+PROBE_MS: Final = 2000
 
 
 class RedisBroker:
@@ -74,6 +76,14 @@ class RedisBroker:
             return QueueCounts(tasks=0, in_flight=0, retry=0, dead=0, results=0)
         in_flight = pending[0]
         return QueueCounts(tasks - in_flight, in_flight, retry, dead, results)
+
+    def trouble(self, run_id: str) -> str | None:
+        try:
+            # A write like any other, which is gone a moment later.
+            self._link.command("SET", Keys(run_id).probe, "1", "PX", PROBE_MS)
+        except BrokerFull as error:
+            return str(error)
+        return None
 
     def replay(self, run_id: str, letter: Recorded[DeadLetter]) -> None:
         """Does nothing where the letter is no longer in the DLQ."""

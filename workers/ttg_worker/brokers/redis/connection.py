@@ -12,7 +12,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ttg_worker.errors import BrokerError, BrokerUnavailable
+from ttg_worker.errors import BrokerError, BrokerFull, BrokerUnavailable
 
 GROUP: Final = "workers"
 # Longer than an answer takes, also when the disk stalls the append-only file for a moment; short
@@ -22,7 +22,6 @@ TIMEOUT_SECONDS: Final = 3.0
 # The classes are of errors whose first word redis-py takes away.
 _PASSING: Final = (
     redis.exceptions.ReadOnlyError,
-    redis.exceptions.OutOfMemoryError,
     redis.exceptions.ClusterDownError,
     redis.exceptions.MasterDownError,
     redis.exceptions.TryAgainError,
@@ -34,8 +33,13 @@ _PASSING_WORDS: Final = (
     "CLUSTERDOWN",
     "TRYAGAIN",
     "BUSY ",
-    "OOM",
-    "MISCONF",
+)
+# What a server says that is there and takes nothing in, by a piece of its words, and what helps. redis-py
+# takes the first word of some of these away.
+_FULL: Final = (
+    ("used memory > 'maxmemory'", "raise its maxmemory, or free memory in it"),
+    ("MISCONF", "make room on its disk"),
+    ("Errors writing to the AOF file", "make room on its disk"),
 )
 
 
@@ -55,6 +59,7 @@ class Keys:
         self.heartbeats = f"{prefix}:heartbeats"
         # How often each suspect chunk was begun, by its id.
         self.begun = f"{prefix}:begun"
+        self.probe = f"{prefix}:probe"
         self.all = (self.tasks, self.retry, self.dlq, self.results, self.heartbeats, self.begun)
 
 
@@ -123,6 +128,9 @@ class RedisLink:
             raise BrokerUnavailable(f"Redis at {self.address} does not answer: {self._text(error)}") from None
         except redis.exceptions.RedisError as error:
             text = self._text(error)
+            cure = next((cure for word, cure in _FULL if word in text), None)
+            if cure is not None:
+                raise BrokerFull(f"Redis at {self.address} takes no messages: {text}; {cure}") from None
             if isinstance(error, _PASSING) or any(word in text for word in _PASSING_WORDS):
                 raise BrokerUnavailable(f"Redis at {self.address} can't serve now: {text}") from None
             kind = NoGroup if "NOGROUP" in text else BrokerError

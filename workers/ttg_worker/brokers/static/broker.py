@@ -88,6 +88,9 @@ class StaticBroker:
     def observer(self, run_id: str) -> StaticObserver:
         return StaticObserver(self._files)
 
+    def trouble(self, run_id: str) -> str | None:
+        return None
+
     def counts(self, run_id: str) -> QueueCounts:
         """``tasks`` are chunks that nobody has computed yet, whether anybody still will or not."""
         files = self._files
