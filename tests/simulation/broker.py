@@ -143,7 +143,7 @@ class SimulatedPublisher:
 
 
 class SimulatedConsumer:
-    """Reconnects as the real ones do: what it held is delivered again then, and a result of it still counts."""
+    """Reconnects as the real ones do: what it held is delivered again then, a result of it still counts."""
 
     def __init__(self, network: Network, inner: MemoryConsumer, process: Process) -> None:
         self._network = network
