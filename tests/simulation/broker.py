@@ -16,6 +16,7 @@ from ttg_worker.wire import Chunk, ChunkResult, DeadLetter, Heartbeat
 RUN: Final = "r"
 LATENCY_SECONDS: Final = 0.003
 AWAY_TICK_SECONDS: Final = 0.05
+TOLD_AGAIN: Final = 3
 
 
 class Network:
@@ -24,27 +25,47 @@ class Network:
     def __init__(self, options: DeliveryOptions, *, full: Callable[[], str | None]) -> None:
         self.memory = MemoryBroker(options)
         self.down = True
+        # Whoever wants to reach it can't, though it runs.
+        self.out_of_reach = False
         self.trouble = full
         self.consumers: list[SimulatedConsumer] = []
         # (chunk, worker, when) of every hand-over.
         self.deliveries: list[tuple[int, str, float]] = []
-        self.acks_lost = 0
+        self.starts = 1
+
+    @property
+    def uid(self) -> str:
+        """Changes with each start."""
+        return f"broker@{self.starts}"
 
     def reach(self, *, silent: bool = False) -> None:
         """A round trip, or :class:`BrokerUnavailable`."""
         if not silent:
             scheduler().sleep(scheduler().random.random() * LATENCY_SECONDS)
-        if self.down:
+        if self.away:
             raise BrokerUnavailable("the simulated broker does not answer")
+
+    @property
+    def away(self) -> bool:
+        return self.down or self.out_of_reach
 
     def go_down(self) -> None:
         """Its clients lose their connections, and with them what they hold."""
         self.down = True
+        self._cut_all()
+
+    def go_out_of_reach(self) -> None:
+        self.out_of_reach = True
+        self._cut_all()
+
+    def _cut_all(self) -> None:
         for consumer in self.consumers:
             consumer.lose()
 
     def come_up(self) -> None:
-        self.down = False
+        if self.down:
+            self.down = False
+            self.starts += 1
 
     @property
     def outstanding(self) -> set[int]:
@@ -154,7 +175,7 @@ class SimulatedConsumer:
 
     @property
     def _away(self) -> bool:
-        return self._network.down or self.cut
+        return self._network.away or self.cut
 
     def lose(self) -> None:
         """The connection is gone: its chunks go to whoever asks."""
@@ -207,7 +228,6 @@ class SimulatedConsumer:
     def end(self, delivery: Delivery, outcome: Outcome) -> None:
         if self._away:
             # The ack was lost on its way, and what it was of is delivered again.
-            self._network.acks_lost += 1
             return
         self._inner.end(delivery, outcome)
 
@@ -241,6 +261,7 @@ class SimulatedObserver:
     def __init__(self, network: Network, run_id: str) -> None:
         self._network = network
         self._inner = network.memory.observer(run_id)
+        self._connected = network.starts
 
     def results(self, *, after: int = -1) -> Iterator[Recorded[ChunkResult | Unreadable] | None]:
         return tail(lambda place: self._news("results", place), after=after)
@@ -249,8 +270,12 @@ class SimulatedObserver:
         return tail(lambda place: self._news("dead", place), after=after)
 
     def _news(self, log: str, place: int) -> list[tuple[int, Any]]:
-        if self._network.down:
+        if self._network.away:
             return []
+        if self._connected != self._network.starts:
+            # A stream that is opened again may tell again what it told.
+            self._connected = self._network.starts
+            place -= TOLD_AGAIN
         messages = getattr(self._network.memory.run(RUN), log).messages
         return [(position, message) for position, message in messages.items() if position > place]
 

@@ -95,6 +95,8 @@ class Scheduler:
             self.steps += 1
             self.now += self.random.uniform(*STEP_SECONDS)
             self.current = task
+            # Where it goes when it ends; else that would be whoever began it.
+            task.greenlet.parent = self._hub
             task.greenlet.switch()
             self.current = None
             if task.done:
