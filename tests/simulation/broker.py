@@ -172,6 +172,8 @@ class SimulatedConsumer:
         self.process = process
         self.worker_id = inner.worker_id
         self.cut = False
+        # What is to be given back as soon as it is heard.
+        self._owed: list[Delivery] = []
 
     @property
     def _away(self) -> bool:
@@ -200,7 +202,14 @@ class SimulatedConsumer:
         if self._away:
             scheduler().sleep(min(wait_seconds, AWAY_TICK_SECONDS))
             return []
+        if self._owed:
+            self._inner.hand_back(self._owed)
+            self._owed.clear()
         found = self._inner.take(most=most, wait_seconds=wait_seconds)
+        if self._away:
+            # It went away while it was asked, and its answer with it.
+            self.lose()
+            return []
         now = scheduler().time() - self.process.ahead_seconds
         self._network.deliveries += [(d.chunk.chunk_id, self.worker_id, now) for d in found]
         return found
@@ -236,7 +245,9 @@ class SimulatedConsumer:
             scheduler().sleep(AWAY_TICK_SECONDS)
 
     def hand_back(self, deliveries: Sequence[Delivery]) -> None:
-        if not self._away:
+        if self._away:
+            self._owed += deliveries
+        else:
             self._inner.hand_back(deliveries)
 
     def flush(self, *, timeout_seconds: float) -> bool:

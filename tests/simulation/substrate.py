@@ -111,10 +111,12 @@ class SimulatedSubstrate:
         self.plane_away = False
         self._away: str | None = None
         self._first_start = True
+        self._stopped = False
 
     def new_command(self) -> None:
         """Another command uses it from now on."""
         self._first_start = True
+        self._stopped = False
         self._away = None
 
     @property
@@ -180,7 +182,7 @@ class SimulatedSubstrate:
             self._first_start = False
             for worker in self.found:
                 self._let_go(worker)
-        while sum(worker.running for worker in self.found) < spec.workers:
+        while not self._stopped and sum(worker.running for worker in self.found) < spec.workers:
             self._start(spec)
 
     def _start(self, spec: RunSpec) -> None:
@@ -207,6 +209,8 @@ class SimulatedSubstrate:
         return [WorkerStatus(worker_id=w.worker_id, uid=w.uid, running=True) for w in there]
 
     def stop_workers(self, run_id: str) -> None:
+        # Also by whoever asked for them before, and is answered only now.
+        self._stopped = True
         self._call()
         for worker in self.found:
             self._let_go(worker)

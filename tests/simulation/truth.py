@@ -72,9 +72,16 @@ def _add_result(truth: Truth, message: object, spec: RunSpec) -> None:
 
 
 def wrong_in(
-    verdict: Verdict, plan: Plan, network: Network, substrate: SimulatedSubstrate, *, read_up_to: int
+    verdict: Verdict,
+    plan: Plan,
+    network: Network,
+    substrate: SimulatedSubstrate,
+    *,
+    read_up_to: int,
+    first_delivery_at: float,
 ) -> Iterator[str]:
-    """Everything in which the verdict of a finished run is not true."""
+    """Everything in which the verdict of a finished run is not true. ``read_up_to`` is the last position of
+    the results that it can know."""
     spec = plan.spec
     truth = truth_of(network, spec, read_up_to=read_up_to)
     missing = truth.missing(spec)
@@ -105,11 +112,18 @@ def wrong_in(
     kinds = {fault.kind for fault in parse_plan(spec.faults).faults}
     if missing and not spec.unsafe_ack_early and "corrupt-result" not in kinds:
         yield f"chunks {sorted(missing)} are lost, and nothing in the plan loses any"
-    yield from wrong_in_faults(verdict.faults, network, substrate)
+    # Who lost a connection without anybody's doing tells nobody; what it held may be anyone's.
+    knowable = all(disturbance.kind != "cut-off" for disturbance in plan.disturbances)
+    yield from _wrong_in_faults(verdict.faults, network, substrate, first_delivery_at, held=knowable)
 
 
-def wrong_in_faults(
-    records: tuple[FaultRecord, ...], network: Network, substrate: SimulatedSubstrate
+def _wrong_in_faults(
+    records: tuple[FaultRecord, ...],
+    network: Network,
+    substrate: SimulatedSubstrate,
+    first_delivery_at: float,
+    *,
+    held: bool,
 ) -> Iterator[str]:
     if len({record.fault_id for record in records}) < len(records):
         yield "a fault is listed twice"
@@ -118,7 +132,7 @@ def wrong_in_faults(
         if record.victim is None or record.method is None:
             continue
         what = f"fault {record.fault_id} ({record.kind} on {record.victim})"
-        act = _act_of(record, left)
+        act = _act_of(record, left, first_delivery_at + record.at_seconds)
         if act is None:
             yield f"{what} never happened"
             continue
@@ -126,7 +140,7 @@ def wrong_in_faults(
         if not record.undone:
             yield f"{what} was not undone"
         delivered = {c for c, worker_id, at in network.deliveries if worker_id == act.victim and at <= act.at}
-        if not delivered.issuperset(record.chunks_held):
+        if held and not delivered.issuperset(record.chunks_held):
             strange = sorted(set(record.chunks_held) - delivered)
             yield f"{what}: it did not hold chunks {strange} before"
         worker = next((w for w in substrate.found if w.uid == record.uid), None)
@@ -134,8 +148,7 @@ def wrong_in_faults(
             yield f"{what}: {record.effect}, but it is alive"
 
 
-def _act_of(record: FaultRecord, acts: list[Act]) -> Act | None:
+def _act_of(record: FaultRecord, acts: list[Act], at: float) -> Act | None:
     kind = ACTS.get(record.kind, record.kind)
-    return next((a for a in acts if a.kind == kind and a.uid == record.uid), None)
-
-
+    fitting = [act for act in acts if act.kind == kind and act.uid == record.uid]
+    return min(fitting, key=lambda act: abs(act.at - at), default=None)

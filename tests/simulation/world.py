@@ -178,7 +178,8 @@ class World:
             # What is no view may take its time: the end of the workers, the start of a broker.
             return shown_at if isinstance(event, (Notice, Fault)) else None
         now = self.scheduler.now
-        if shown_at is not None and now - shown_at > GAP_SECONDS:
+        done = event.snapshot.accounted == event.snapshot.chunks_total
+        if shown_at is not None and not done and now - shown_at > GAP_SECONDS:
             self._wrong(f"no view for {now - shown_at:.2f} s at {now:.2f} s")
         if event.snapshot.elapsed_seconds > now + BLUR_SECONDS:
             self._wrong(f"after {now:.2f} s the view says {event.snapshot.elapsed_seconds} s")
@@ -186,9 +187,17 @@ class World:
 
     def _look_at_verdict(self, verdict: Verdict) -> None:
         self.outcome.verdict = verdict
-        assert SimulatedLedger.newest is not None
-        read_up_to = SimulatedLedger.newest.results_position
-        for what in wrong_in(verdict, self.plan, self.network, self.substrate, read_up_to=read_up_to):
+        ledger = SimulatedLedger.newest
+        assert ledger is not None
+        wrong = wrong_in(
+            verdict,
+            self.plan,
+            self.network,
+            self.substrate,
+            read_up_to=ledger.results_position,
+            first_delivery_at=ledger.first_delivery_at or 0.0,
+        )
+        for what in wrong:
             self._wrong(what)
 
     def _look_at_end(self, error: BaseException | None, events: list[RunEvent]) -> None:
@@ -205,7 +214,7 @@ class World:
             self._wrong(f"{', '.join(left)} left running without a word")
         if not isinstance(last, Finished) and not self.network.down and not said:
             self._wrong("the broker was left running without a word")
-        if isinstance(last, Finished) and self.network.down:
+        if isinstance(last, Finished) and self.network.down and not self._reader_went:
             self._wrong("after the verdict there is no broker")
         if error is None and not isinstance(last, (Finished, Interrupted)) and not self._reader_went:
             self._wrong("it ended without a word")

@@ -324,7 +324,7 @@ class MemoryConsumer:
     def end(self, delivery: Delivery, outcome: Outcome) -> None:
         """The second half: the task is acked, and what is to come of it is there."""
         with self._broker.changed:
-            if not self._end(delivery):
+            if not self._end(delivery, decides=outcome.retry is None and outcome.letter is None):
                 return
             if outcome.retry is not None:
                 self._broker.retry_later(self, outcome.retry)
@@ -335,13 +335,14 @@ class MemoryConsumer:
         """What was held is somebody else's."""
         self._held.clear()
 
-    def _end(self, delivery: Delivery) -> bool:
-        """Ends the task; whether it was still this consumer's to decide on."""
+    def _end(self, delivery: Delivery, *, decides: bool = False) -> bool:
+        """Ends the task; whether it was still this consumer's to decide on. A whole result ends it whoever
+        has it by now."""
         self._held = [held for held in self._held if held.token is not delivery.token]
         task: _Task = delivery.token
         run = self._broker.run(self.run_id)
         mine = self.unsafe_ack_early or (task.holder is self and task in run.in_flight)
-        if task in run.in_flight:
+        if (mine or decides) and task in run.in_flight:
             run.in_flight.remove(task)
         return mine
 

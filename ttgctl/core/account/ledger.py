@@ -531,8 +531,11 @@ class Ledger:
         return self._values.chunks_by_worker()
 
     def close(self) -> None:
-        self.commit()
-        self._db.close()
+        """Also where the last commit fails, or the file would stay locked for whoever comes next."""
+        try:
+            self.commit()
+        finally:
+            self._db.close()
 
 
 def _count_values(values: msgspec.Raw) -> int:

@@ -70,7 +70,7 @@ class ActiveFault:
         self._silence = Silence(self.act.workers, view)
         self._view, self._attribution = view, attribution
         # Now and not when the act has returned, which may take seconds in which chunks come back.
-        attribution.begun_at.append(view.now)
+        attribution.causes.append(view.now)
         self._beginning = submit(self.act.begin, background=self.act.slow)
         self._look_at_beginning()
 
@@ -113,7 +113,7 @@ class ActiveFault:
             self._evidence = evidence = beginning.result()
         except SubstrateError as error:
             # It hit nothing, so nothing that comes back was taken by it.
-            self._attribution.begun_at.remove(self._view.now)
+            self._attribution.causes.remove(self._view.now)
             self.failure = error
             return
         self._effect = evidence.effect

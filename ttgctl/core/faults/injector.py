@@ -85,6 +85,8 @@ class FaultInjector:
         self._hit: set[str] = set()
         self._missed: list[FaultRecord] = []
         self._attribution = ChunkAttribution()
+        self._running: set[str] = set()
+        self._broker_answered = True
         self._ordinals: dict[str, int] = {}
         self._told: dict[int, FaultRecord] = {}
         self._over = False
@@ -137,6 +139,7 @@ class FaultInjector:
         self._first_delivery_at = view.first_delivery_at
         for worker_id in sorted({w.worker_id for w in view.workers} - self._ordinals.keys(), key=by_number):
             self._ordinals[worker_id] = len(self._ordinals) + 1
+        self._look_for_causes(view)
         for active in self._active:
             active.tick(view)
         self._drop_failed()
@@ -145,6 +148,16 @@ class FaultInjector:
             for pending in list(self._pending):
                 self._pursue(pending, view)
         return self._changed()
+
+    def _look_for_causes(self, view: RunView) -> None:
+        """What else takes chunks from workers: deaths that are no fault's doing, and outages."""
+        before, self._running = self._running, {w.uid for w in view.workers if w.running}
+        killed = {r.uid for i in self._active if (r := i.record) is not None} | self._hit
+        went = before - self._running - killed
+        goes = self._broker_answered and not view.broker_answers and not self._broker_suffers
+        self._broker_answered = view.broker_answers
+        if went or goes:
+            self._attribution.causes.append(view.now)
 
     def saw_result(self, result: ChunkResult) -> None:
         """To be told every result that the broker holds, the first of a chunk or not."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,23 +14,27 @@ RECOVERED_SHARE: Final = 0.8
 RATE_WINDOW_SECONDS: Final = 5.0
 # A chunk delivered again so long after a fault is hardly its doing.
 ADOPTION_SECONDS: Final = 30.0
+# A death or an outage is seen so much later than it was, at the most.
+NOTICED_SECONDS: Final = 2.0
 
 
 @dataclass
 class ChunkAttribution:
     """What counts as some fault's proof already: a worker replaces one victim, a chunk waits for one.
 
-    ``begun_at`` are the times, in order, at which the acts of all faults began: what is delivered again was
-    taken by the newest of them.
+    ``causes`` are the times of all that chunks are delivered again for: the beginnings of faults, outages of
+    the broker, deaths that no fault caused.
     """
 
     workers: set[str] = field(default_factory=set)
     chunks: set[int] = field(default_factory=set)
-    begun_at: list[float] = field(default_factory=list)
+    causes: list[float] = field(default_factory=list)
 
-    def is_newest(self, at: float, *, before: float) -> bool:
-        """Whether no other fault began between the one of ``at`` and ``before``."""
-        return bisect_right(self.begun_at, before) <= bisect_right(self.begun_at, at)
+    def is_only_cause(self, begun_at: float, *, delivered_at: float) -> bool:
+        """Whether the fault that began then is all that a chunk can have been delivered again for."""
+        first, last = begun_at - ADOPTION_SECONDS, delivered_at + NOTICED_SECONDS
+        near = [at for at in self.causes if first < at <= last]
+        return near == [begun_at]
 
 
 class Proof:
@@ -41,6 +44,7 @@ class Proof:
         self, victims: Collection[str], view: RunView, *, at: float, attribution: ChunkAttribution
     ) -> None:
         self._victims = frozenset(victims)
+        self._begun_at = view.now
         self._at = at
         self._attribution = attribution
         self._there_before = {w.worker_id for w in view.workers} | set(view.heartbeats)
@@ -50,21 +54,34 @@ class Proof:
         self._replacement: str | None = None
         self._held_by: dict[str, set[int]] = {}
         self._told_at: dict[str, float] = {}
-        self.chunks_held: set[int] = set()
-        self.redelivered_seconds: float | None = None
+        self._held: set[int] = set()
+        # Nobody told of these, and when they were delivered again.
+        self._adopted: dict[int, float] = {}
         self.replaced_seconds: float | None = None
         self.recovered_seconds: float | None = None
         self._see_held(view)
 
     @property
+    def chunks_held(self) -> set[int]:
+        """What the victims were handed before the fault and had not done."""
+        adopted = {chunk_id for chunk_id, at in self._adopted.items() if self._is_mine(at)}
+        return self._held | adopted
+
+    @property
     def waits(self) -> list[float]:
         """How long each chunk waited that was handed over again, in seconds."""
-        return list(self._waits.values())
+        held = self.chunks_held
+        return [wait for chunk_id, wait in self._waits.items() if chunk_id in held]
+
+    @property
+    def redelivered_seconds(self) -> float | None:
+        """The longest of the waits."""
+        return round(max(self.waits), 3) if self.waits else None
 
     @property
     def complete(self) -> bool:
         """All that a kill can show was seen."""
-        again = len(self._waits) == len(self.chunks_held)
+        again = len(self.waits) == len(self.chunks_held)
         recovered = self.recovered_seconds is not None or self._rate_before <= 0
         return again and self.replaced_seconds is not None and recovered
 
@@ -75,9 +92,9 @@ class Proof:
             if self._told_at.get(victim, 0.0) < heartbeat.at <= self._at:
                 self._told_at[victim] = heartbeat.at
                 held = {c for c in _in_hand(heartbeat) if not view.has_result(c)}
-                self.chunks_held -= self._held_by.get(victim, set()) - self._waits.keys()
+                self._held -= self._held_by.get(victim, set()) - self._waits.keys()
                 self._held_by[victim] = held
-                self.chunks_held |= held
+                self._held |= held
                 self._attribution.chunks |= held
 
     def see_view(self, view: RunView, *, over_at: float | None) -> None:
@@ -99,27 +116,24 @@ class Proof:
             self._worked(result.worker_id, result.started_at)
         elif result.finished_at <= self._at and result.chunk_id not in self._waits:
             # It got out before the fault: the victim did not hold it any more.
-            self.chunks_held.discard(result.chunk_id)
+            self._held.discard(result.chunk_id)
 
     def _adopt(self, result: ChunkResult) -> None:
         """A heartbeat is older than the fault: what the victim took between the two shows only now.
 
-        Only to the newest fault: whatever was handed out after one was taken back by another.
+        Only where nothing else can have taken it back, which may come to light later.
         """
-        soon = 0 <= result.started_at - self._at < ADOPTION_SECONDS
-        soon = soon and self._attribution.is_newest(self._at, before=result.started_at)
+        soon = 0 <= result.started_at - self._at < ADOPTION_SECONDS and self._is_mine(result.started_at)
         if self._victims and soon and result.redelivered and result.chunk_id not in self._attribution.chunks:
-            self.chunks_held.add(result.chunk_id)
+            self._adopted[result.chunk_id] = result.started_at
             self._attribution.chunks.add(result.chunk_id)
+
+    def _is_mine(self, delivered_at: float) -> bool:
+        return self._attribution.is_only_cause(self._begun_at, delivered_at=delivered_at)
 
     def _again(self, chunk_id: int, at: float) -> None:
         wait = max(0.0, at - self._at)
         self._waits[chunk_id] = min(wait, self._waits.get(chunk_id, wait))
-        self._sum_up()
-
-    def _sum_up(self) -> None:
-        waits = self._waits
-        self.redelivered_seconds = round(max(waits.values()), 3) if waits else None
 
     def _worked(self, worker_id: str, at: float) -> None:
         if self._replacement is None and worker_id not in self._there_before | self._attribution.workers:

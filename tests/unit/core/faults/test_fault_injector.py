@@ -836,7 +836,8 @@ def test_what_was_handed_out_after_a_victim_died_is_not_what_it_held() -> None:
     second_at = scene.clock.now
     scene.result(277, "worker-1", started=second_at + 0.3, redelivered=1)
     first, second = scene.injector.records
-    assert (first.chunks_held, second.chunks_held) == ((2,), (3, 277))
+    # Nor of the second, as far as anybody can tell: it may have been the first one's for all that is known.
+    assert (first.chunks_held, second.chunks_held) == ((2,), (3,))
 
 
 def test_faults_that_are_over_cost_nothing_any_more(monkeypatch) -> None:
