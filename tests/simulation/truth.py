@@ -137,9 +137,11 @@ def _wrong_in_faults(
             yield f"{what} never happened"
             continue
         left.remove(act)
-        if not record.undone:
-            yield f"{what} was not undone"
-        delivered = {c for c, worker_id, at in network.deliveries if worker_id == act.victim and at <= act.at}
+        if not record.undone and record.note is None:
+            yield f"{what} was not undone, without a word"
+        # Who is only slowed goes on taking chunks.
+        until = float("inf") if record.kind == "slow-worker" else act.at
+        delivered = {c for c, worker_id, at in network.deliveries if worker_id == act.victim and at <= until}
         if held and not delivered.issuperset(record.chunks_held):
             strange = sorted(set(record.chunks_held) - delivered)
             yield f"{what}: it did not hold chunks {strange} before"

@@ -206,7 +206,7 @@ class World:
         if error is not None and not isinstance(error, known):
             self.outcome.wrong.append(f"{type(error).__name__}: {error}")
         named = [event.message for event in events if isinstance(event, Notice)]
-        named += getattr(error, "__notes__", [])
+        named += [str(error), *getattr(error, "__notes__", [])]
         said = any("could not" in line for line in named)
         last = events[-1] if events else None
         left = [worker.worker_id for worker in self.substrate.found if worker.running]

@@ -46,7 +46,8 @@ class _PendingFault:
 
 class FaultInjector:
     """Called by one thread. ``earlier`` has the records of commands that ran this run before:
-    what they injected is not injected again, and their records stay."""
+    what they injected is not injected again, and their records stay. One that ``resumes`` does not know what
+    chunks were taken from workers before."""
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class FaultInjector:
         substrate: Substrate,
         clock: Clock,
         earlier: Sequence[FaultRecord] = (),
+        resumes: bool = False,
     ) -> None:
         self._spec = spec
         self._substrate = substrate
@@ -84,7 +86,7 @@ class FaultInjector:
         self._retired_waits: list[float] = []
         self._hit: set[str] = set()
         self._missed: list[FaultRecord] = []
-        self._attribution = ChunkAttribution()
+        self._attribution = ChunkAttribution(causes=[clock.time()] if resumes else [])
         self._running: set[str] = set()
         self._broker_answered = True
         self._ordinals: dict[str, int] = {}

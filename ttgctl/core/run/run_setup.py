@@ -40,10 +40,16 @@ class RunSetup:
         self.substrate = substrate
         self.source = source
         self.clock = clock
+        resumes = bool(earlier.faults or ledger.attempted)
         self.injector = FaultInjector(
-            parse_plan(spec.faults), spec=spec, substrate=substrate, clock=clock, earlier=earlier.faults
+            parse_plan(spec.faults),
+            spec=spec,
+            substrate=substrate,
+            clock=clock,
+            earlier=earlier.faults,
+            resumes=resumes,
         )
-        self.notes: list[str] = ["resumed by a later command"] if earlier.faults or ledger.attempted else []
+        self.notes: list[str] = ["resumed by a later command"] if resumes else []
         self.put_back: list[Chunk] = []
         self._stop = stop
         self._deadline = None if spec.timeout_seconds is None else clock.monotonic() + spec.timeout_seconds
@@ -88,7 +94,9 @@ class RunSetup:
         if stopped.timed_out and stopped.counts is not None:
             yield self.verdict(stopped.counts, finished=False)
 
-    def abandon(self, error: BaseException) -> None:
-        """Ends what runs when nobody hears of events any more; what fails is noted at the ``error``."""
-        for failure in self._teardown.carry_out():
+    def abandon(self, error: BaseException) -> list[str]:
+        """Ends what runs when nobody hears of events any more; what fails is noted at the ``error`` too."""
+        failures = self._teardown.carry_out()
+        for failure in failures:
             error.add_note(failure)
+        return failures

@@ -17,7 +17,7 @@ from ttgctl.core.account.judgement import known_digests
 from ttgctl.core.account.ledger import Ledger
 from ttgctl.core.account.reuse import take_over
 from ttgctl.core.inputs.parameters import ParameterSource
-from ttgctl.core.ports import Clock, Substrate
+from ttgctl.core.ports import Clock, Substrate, SubstrateError
 from ttgctl.core.records.run_folder import RunFolder, find_run
 from ttgctl.core.records.run_record import Earlier
 from ttgctl.core.run.broker_supervisor import BrokerSupervisor
@@ -60,9 +60,10 @@ def execute(
             stop=stop,
             earlier=earlier or Earlier(),
         )
-        yield Started(at=clock.time(), spec=spec, resumed=earlier is not None)
         try:
             try:
+                # Inside of it all: what a command that was killed left running is ended as well.
+                yield Started(at=clock.time(), spec=spec, resumed=earlier is not None)
                 yield from _work(setup)
             except Stopped as stopped:
                 yield from setup.let_go(stopped)
@@ -72,7 +73,12 @@ def execute(
                     f"{error}; somebody deleted them. What has no result is published again by: "
                     f"ttgctl resume {spec.run_id}"
                 ) from error
-        # Also when whoever renders the events fails or has enough, which closes this generator.
+        # Whoever renders the events fails or has enough. What can't be ended must be told all the same.
+        except GeneratorExit as error:
+            failures = setup.abandon(error)
+            if failures:
+                raise SubstrateError("; ".join(failures)) from None
+            raise
         except BaseException as error:
             setup.abandon(error)
             raise
