@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help setup demo test check bench report clean
+.PHONY: help setup demo test check simulate bench report clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what there is to make
@@ -30,6 +30,9 @@ check: setup  ## Lint, types, import rules
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+simulate: setup  ## Whole runs in virtual time, with everything going wrong: 1,000 new seeds, or ARGS="SEED"
+	PYTHONPATH=tests PYTHONHASHSEED=0 $(BIN)/python -m simulation $(ARGS)
 
 bench: setup  ## Measure throughput side by side with the raw clients, Celery and Dramatiq
 	PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)

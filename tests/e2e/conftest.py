@@ -6,6 +6,7 @@ import json
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ CLUSTER = "ttg-sandbox"
 BACKENDS = ("rabbitmq", "redis")
 # The longest that a whole small run may take on a busy machine of two cores.
 RUN_SECONDS = 150.0
+# What kubectl says where an API server is only coming up, and how long that may take.
+BROKEN_OFF = ("connection reset", "connection refused", ": EOF")
+RECONNECT_SECONDS = 60.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -42,15 +46,23 @@ class Cluster:
         self.kubeconfig.touch(mode=0o600)
         self.kubeconfig.write_text(written.stdout)
 
-    def kubectl(self, *arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            ["kubectl", "--kubeconfig", str(self.kubeconfig), *arguments],
-            input=given,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+    def kubectl(
+        self, *arguments: str, given: str | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Asks again for a while where the API server breaks off, as after a test that killed it."""
+        until = time.monotonic() + RECONNECT_SECONDS
+        while True:
+            done = subprocess.run(
+                ["kubectl", "--kubeconfig", str(self.kubeconfig), *arguments],
+                input=given,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if not any(words in done.stderr for words in BROKEN_OFF) or time.monotonic() > until:
+                break
+            time.sleep(1.0)
+        assert done.returncode == 0 or not check, done.stderr
         return done
 
     def objects(self, kind: str, namespace: str, **labels: str) -> list[dict[str, Any]]:

@@ -117,7 +117,8 @@ def test_connections_that_break_lose_and_double_nothing(on_kind, demo, new_name,
         until(lambda least=least: on_kind.accounted(name) >= least, within_seconds=RUN_SECONDS)
         for pod in cluster.objects("pods", namespace, run_id=name):
             words = ["exec", "-n", namespace, pod["metadata"]["name"], "--", "python", "-c", BREAK_OFF]
-            broken += cluster.kubectl(*words).stdout.count("broken")
+            # One that is done with its share has no container any more.
+            broken += cluster.kubectl(*words, check=False).stdout.count("broken")
     done = running.wait(within_seconds=RUN_SECONDS)
     assert done.code == 0, done.err
     assert broken >= WORKERS

@@ -193,7 +193,11 @@ class SimulatedSubstrate:
 
         def main() -> None:
             settings = worker_settings(
-                spec, worker_id=worker.worker_id, broker_url=BROKER_URL, input_folder="", idle_exit_seconds=0.0
+                spec,
+                worker_id=worker.worker_id,
+                broker_url=BROKER_URL,
+                input_folder="",
+                idle_exit_seconds=0.0,
             )
             client = Client(self.network)
             compute: Any = SimulatedCompute(self, worker, spec.seed)

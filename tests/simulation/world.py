@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -307,3 +307,24 @@ def simulate(seed: int) -> Outcome:
     with TemporaryDirectory(prefix="ttgctl-simulation-", dir=parent) as folder, scheduled(seed) as scheduler:
         return World(plan, Path(folder), scheduler).run()
 
+
+def failures_of(seeds: Iterable[int], *, most: int = 10) -> list[tuple[int, list[str]]]:
+    """Every seed whose run went wrong, and what of it; ends after ``most`` of them."""
+    found = []
+    with simulation():
+        for seed in seeds:
+            try:
+                wrong = simulate(seed).wrong
+            # A bug of the simulation's, or an error that the run let through: also a finding.
+            except Exception as error:
+                wrong = [f"{type(error).__name__}: {error}"]
+            if wrong:
+                found.append((seed, wrong))
+                if len(found) == most:
+                    break
+    return found
+
+
+def command_for(seed: int) -> str:
+    """The shell command that runs the seed again."""
+    return f'make simulate ARGS="{seed}"'

@@ -150,7 +150,8 @@ class Substrate(Protocol):
         """The run's workers that are there now."""
 
     def stop_workers(self, run_id: str) -> None:
-        """Asks the workers to finish (SIGTERM), waits, then kills; none is left when it returns."""
+        """Asks the workers to finish (SIGTERM), waits, then kills; none is left when it returns. A call of
+        :meth:`start_workers` that is under way meanwhile starts none."""
 
     def why_not(self, kind: FaultKindName) -> str | None:
         """Why faults of this kind can't be injected here, None where they can; takes moments.
