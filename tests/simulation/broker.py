@@ -237,6 +237,7 @@ class SimulatedConsumer:
     def end(self, delivery: Delivery, outcome: Outcome) -> None:
         if self._away:
             # The ack was lost on its way, and what it was of is delivered again.
+            self._owed.append(delivery)
             return
         self._inner.end(delivery, outcome)
 

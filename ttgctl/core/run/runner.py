@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from typing import Final
 
 from ttg_worker.backoff import Outage
@@ -50,7 +51,7 @@ def execute(
     ``SubstrateError``, ``MissingRequirement`` or ``BrokerError``, also then with all stopped; what
     could not be stopped is in the error's notes.
     """
-    with closing(Ledger(folder.ledger, spec, expected_digest=known_digests(spec))) as ledger:
+    with _ledger_of(spec, folder) as ledger:
         setup = RunSetup(
             spec,
             ledger=ledger,
@@ -82,6 +83,19 @@ def execute(
         except BaseException as error:
             setup.abandon(error)
             raise
+
+
+@contextmanager
+def _ledger_of(spec: RunSpec, folder: RunFolder) -> Iterator[Ledger]:
+    ledger = Ledger(folder.ledger, spec, expected_digest=known_digests(spec))
+    try:
+        yield ledger
+    except BaseException:
+        # What can't be written is noted by then, and must not take the place of what went wrong.
+        with suppress(sqlite3.Error):
+            ledger.close()
+        raise
+    ledger.close()
 
 
 def _work(setup: RunSetup) -> Iterator[RunEvent]:
