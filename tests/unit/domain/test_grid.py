@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttgctl.domain.grid import POINTS_MOST, SAMPLE_MOST, GridError, ParameterGrid, read_grid
+from ttgctl.domain.axes import Axis
+from ttgctl.domain.draws import SAMPLE_MOST
+from ttgctl.domain.grid import POINTS_MOST, ParameterGrid, read_grid
+from ttgctl.domain.grid_error import GridError
 
 names = st.text(min_size=1, max_size=8)
 values = st.none() | st.booleans() | st.integers(-(2**63) + 1, 2**63 - 1) | st.text(max_size=8)
@@ -30,7 +33,7 @@ def test_points_are_those_of_nested_loops_the_last_axis_innermost(axes):
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=5))
 def test_every_index_has_its_own_point(lengths):
-    grid = ParameterGrid({f"axis{i}": range(length) for i, length in enumerate(lengths)})
+    grid = ParameterGrid([Axis({f"axis{i}": range(length)}) for i, length in enumerate(lengths)])
     assert len(grid) == math.prod(lengths)
     assert len({tuple(point.values()) for point in grid}) == len(grid)
 
@@ -112,7 +115,7 @@ def test_a_sample_may_come_from_a_grid_that_is_itself_too_large():
 @pytest.mark.parametrize("index", [-1, 6])
 def test_an_index_outside_is_an_error(index):
     with pytest.raises(IndexError, match=f"point {index} of 6"):
-        ParameterGrid({"a": range(2), "b": range(3)}).point(index)
+        ParameterGrid([Axis({"a": range(2)}), Axis({"b": range(3)})]).point(index)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +124,7 @@ def test_an_index_outside_is_an_error(index):
         (None, "expected 'parameters:'"),
         ([1], "expected 'parameters:'"),
         ({"strike": [1]}, "expected 'parameters:'"),
-        ({"parameters": [1]}, "expected 'parameters:'"),
+        ({"parameters": 1}, "expected 'parameters:'"),
         ({"parameters": {}}, "at least one"),
         ({"parameters": {"a": 1}, "chunks": 3}, "'chunks': expected nothing but"),
         ({"parameters": {1: 2}}, "1 is not a name"),
@@ -165,3 +168,127 @@ def test_a_wrong_grid_is_an_error_that_names_place_and_value(document, named):
     assert named in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 250
+
+
+def points(document: dict[str, object]) -> list[dict[str, object]]:
+    return list(read_grid(document))
+
+
+def test_axes_of_a_zip_go_together_and_are_crossed_with_the_others():
+    block = {"strike": [90, 100], "zip": {"rate": [0.1, 0.2, 0.3], "name": ["a", "b", "c"]}}
+    found = points({"parameters": block})
+    assert len(found) == 6
+    assert found[0] == {"strike": 90, "rate": 0.1, "name": "a"}
+    assert {(point["rate"], point["name"]) for point in found} == {(0.1, "a"), (0.2, "b"), (0.3, "c")}
+    assert list(found[0]) == ["strike", "rate", "name"]
+
+
+def test_zip_takes_the_forms_of_other_axes_and_may_be_an_axis_itself():
+    ranges = {"zip": {"a": {"range": [3]}, "b": {"linspace": [0, 1, 3]}}}
+    assert points({"parameters": ranges})[2] == {"a": 2, "b": 1.0}
+    assert points({"parameters": {"zip": {"range": [2]}}}) == [{"zip": 0}, {"zip": 1}]
+    assert points({"parameters": {"zip": ["x"]}}) == [{"zip": "x"}]
+
+
+def test_blocks_follow_each_other():
+    blocks = [{"model": "heston", "steps": [10, 20]}, {"model": "sabr", "beta": [0.5]}]
+    assert points({"parameters": blocks}) == [
+        {"model": "heston", "steps": 10}, {"model": "heston", "steps": 20}, {"model": "sabr", "beta": 0.5}
+    ]  # fmt: skip
+    drawn = points({"parameters": blocks, "sample": 2, "seed": 3})
+    assert len(drawn) == 2
+    assert all(point in points({"parameters": blocks}) for point in drawn)
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("a < b", [(1, 2), (1, 3), (2, 3)]),
+        ("not a < b and a != 3", [(1, 1), (2, 1), (2, 2)]),
+        ("1 < a <= b", [(2, 2), (2, 3), (3, 3)]),
+        ("a * 2 + b % 2 == 5", [(2, 1), (2, 3)]),
+        ("a in [1, 3] and b in (2,)", [(1, 2), (3, 2)]),
+        ("max(a, b) - min(a, b) >= 2", [(1, 3), (3, 1)]),
+        ("abs(a - b) == 2 or a == -1", [(1, 3), (3, 1)]),
+    ],
+)
+def test_where_keeps_the_points_of_which_it_is_true(where, expected):
+    document = {"parameters": {"a": [1, 2, 3], "b": [1, 2, 3]}, "where": where}
+    assert [tuple(point.values()) for point in points(document)] == expected
+
+
+def test_a_sample_is_of_those_that_where_keeps():
+    document = {"parameters": {"a": {"range": [100]}}, "where": "a >= 90", "sample": 10}
+    assert [point["a"] for point in points(document)] == list(range(90, 100))
+
+
+DRAWN = {
+    "u": {"uniform": [2, 4]}, "l": {"loguniform": [0.001, 10]}, "n": {"normal": [5, 2]},
+    "c": {"choice": ["x", "y"]}, "s": [1, 2, 3],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["random", "lhs", "sobol"])
+def test_what_is_drawn_keeps_to_its_distribution_and_is_the_same_for_a_seed(method):
+    document = {"parameters": DRAWN, "sample": 500, "method": method, "seed": 7}
+    found = points(document)
+    assert len(found) == 500
+    assert all(2 <= p["u"] < 4 and 0.001 <= p["l"] <= 10 and p["c"] in "xy" for p in found)
+    assert 2.9 < sum(p["u"] for p in found) / 500 < 3.1
+    assert 180 < sum(p["l"] < 0.1 for p in found) < 320
+    assert 4.6 < sum(p["n"] for p in found) / 500 < 5.4
+    assert {p["s"] for p in found} == {1, 2, 3}
+    assert found == points(document)
+    assert found != points({**document, "seed": 8})
+    assert read_grid(document).point(77) == found[77]
+
+
+def test_a_latin_hypercube_has_one_point_in_each_slice():
+    found = points({"parameters": {"x": {"uniform": [0, 100]}}, "sample": 100, "method": "lhs"})
+    assert sorted(int(point["x"]) for point in found) == list(range(100))
+
+
+def test_random_draws_go_on_until_as_many_satisfy_where_as_are_wanted():
+    document = {"parameters": {"x": {"uniform": [0, 1]}}, "sample": 200, "where": "x > 0.9"}
+    found = [point["x"] for point in points(document)]
+    assert len(found) == 200
+    assert min(found) > 0.9
+    with pytest.raises(GridError, match="where: true of 0 of"):
+        read_grid({**document, "where": "x > 2"})
+
+
+@pytest.mark.parametrize(
+    ("document", "named"),
+    [
+        ({"parameters": {"zip": {"a": [1], "b": [1, 2]}}}, "parameters.zip: a has 1, b has 2"),
+        ({"parameters": {"zip": {}}}, "parameters.zip: expected names"),
+        ({"parameters": {"a": [1], "zip": {"a": [1]}}}, "parameters.a is there twice"),
+        ({"parameters": []}, "expected at least one block"),
+        ({"parameters": [3]}, "parameters, block 1: 3"),
+        ({"parameters": [{"a": [1]}, {"a": []}]}, "parameters, block 2, a has no values"),
+        ({"parameters": {"a": {"uniform": [0, 1]}}}, "add  sample: COUNT"),
+        ({"parameters": {"a": {"uniform": [1, 1]}}, "sample": 1}, "a low end below the high one"),
+        ({"parameters": {"a": {"uniform": [0, math.inf]}}, "sample": 1}, "inf: expected a finite number"),
+        ({"parameters": {"a": {"loguniform": [0, 1]}}, "sample": 1}, "a low end above 0"),
+        ({"parameters": {"a": {"normal": [0, 0]}}, "sample": 1}, "deviation above 0"),
+        ({"parameters": {"a": {"choice": []}}, "sample": 1}, "expected a list of values"),
+        ({"parameters": {"zip": {"a": {"uniform": [0, 1]}}}, "sample": 1}, "take it out of zip"),
+        ({"parameters": {"a": [1]}, "sample": 1, "method": "grid"}, "method: 'grid': expected one of random"),
+        ({"parameters": {"a": [1]}, "method": "lhs"}, "method: expected together with"),
+        ({"parameters": {"a": [1]}, "where": "b > 1"}, "'b' is no parameter; there are a"),
+        ({"parameters": {"a": [1]}, "where": "a >"}, "is no condition"),
+        ({"parameters": {"a": [1]}, "where": 3}, "expected a condition as text"),
+        ({"parameters": {"a": [1]}, "where": "a > 1"}, "true of no point"),
+        ({"parameters": {"a": ["x"]}, "where": "a > 1"}, "where: a > 1: '>' not supported"),
+        ({"parameters": {"a": [1]}, "where": "1 / (a - 1) > 0"}, "division by zero"),
+        ({"parameters": {"a": ["x"]}, "where": "a * 1000000000 == a"}, "no number to reckon with"),
+        ({"parameters": {"a": [1]}, "where": "__import__('os').system('true')"}, "can't be part of a"),
+        ({"parameters": {"a": [1]}, "where": "a.real > 0"}, "'a.real' can't be part"),
+        ({"parameters": {"a": [1]}, "where": "9 ** 9 ** 9 > a"}, "can't be part"),
+        ({"parameters": {"a": [1]}, "where": "(" * 500 + "a" + ")" * 500}, "is no condition"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_drawn_or_asked_is_named(document, named):
+    with pytest.raises(GridError) as caught:
+        read_grid(document)
+    assert named in str(caught.value)

@@ -24,7 +24,9 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from ttgctl.core.inputs.yaml_document import YamlError, read_yaml
-from ttgctl.domain.grid import GridError, ParameterGrid, read_grid
+from ttgctl.domain.grid import read_grid
+from ttgctl.domain.grid_error import GridError
+from ttgctl.domain.points import Points
 
 
 class ParameterError(ValueError):
@@ -80,7 +82,7 @@ class GridParameters:
 
     def __init__(self, path: Path) -> None:
         try:
-            self.grid: ParameterGrid = read_grid(read_yaml(path))
+            self.grid: Points = read_grid(read_yaml(path))
         except (GridError, YamlError) as error:
             raise ParameterError(f"{path}: {error}") from error
         self.total = len(self.grid)
