@@ -102,12 +102,21 @@ def in_pod(substrate: KubernetesSubstrate, pod: str, script: str) -> str:
 def reaches_broker(substrate: KubernetesSubstrate, spec: RunSpec, worker: WorkerStatus) -> bool:
     host = f"{manifests.broker_name(spec.run_id)}.{substrate.namespace}.svc"
     port = manifests.BROKER_PORTS[spec.backend]
+    # Where nothing answers, looking up a name takes longer than any timeout of a socket's.
     script = f"""
-import socket
-try:
-    socket.create_connection(({host!r}, {port}), timeout=1).close(); print("yes")
-except OSError:
-    print("no")
+import os, socket, threading
+found = []
+def connect():
+    try:
+        socket.create_connection(({host!r}, {port}), timeout=1).close()
+        found.append("yes")
+    except OSError:
+        pass
+thread = threading.Thread(target=connect, daemon=True)
+thread.start()
+thread.join(5)
+print(*found or ["no"], flush=True)
+os._exit(0)
 """
     return in_pod(substrate, worker.worker_id, script) == "yes"
 
@@ -265,7 +274,7 @@ def is_registered(substrate: KubernetesSubstrate, spec: RunSpec) -> bool:
     if spec.backend != "rabbitmq":
         return True
     pod = f"{manifests.broker_name(spec.run_id)}-0"
-    script = "grep -qa thing /var/lib/rabbitmq/mnesia/*/quorum/*/names.dets && echo yes"
+    script = "grep -qa thing /var/lib/rabbitmq/mnesia/*/quorum/*/names.dets && echo yes || echo no"
     return "yes" in substrate._api.exec(pod, substrate.namespace, ["sh", "-c", script])
 
 

@@ -24,9 +24,22 @@ def run(
         typer.Option(metavar="FUNCTION", help="FILE.py:NAME or MODULE:NAME.", rich_help_panel=flags.WORK),
     ],
     parameters: Annotated[
-        Path,
-        typer.Option(help="The parameters: .yaml (a grid), .csv or .jsonl.", rich_help_panel=flags.WORK),
-    ],
+        Path | None,
+        typer.Option(
+            metavar="FILE|-",
+            help="The parameters: .yaml (a grid), .csv, .jsonl; - reads CSV or JSON lines from stdin.",
+            rich_help_panel=flags.WORK,
+        ),
+    ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-p",
+            metavar="NAME=VALUES",
+            help="An axis of the grid here instead, such as rate=0.1,0.2 or seed=0..99; repeatable.",
+            rich_help_panel=flags.WORK,
+        ),
+    ] = None,
     out: flags.ResultsOut = None,
     overwrite: flags.Overwrite = False,
     chunk_size: flags.ChunkSize = None,
@@ -54,6 +67,7 @@ def run(
     *,
     common: RunOptions,
 ) -> int:
+    from ttgctl.cli.options.parameters_option import parameter_file
     from ttgctl.cli.options.reuse_option import runs_to_reuse
     from ttgctl.cli.options.workload_option import check_workload
     from ttgctl.cli.pipeline.conduct import conduct
@@ -61,32 +75,33 @@ def run(
     from ttgctl.core.account.results_file import check_not_input, check_out_path
     from ttgctl.core.inputs.parameters import open_parameters
 
-    if out is not None:
-        check_not_input(out, parameters, Path(workload.rpartition(":")[0]))
-        check_out_path(out, overwrite=overwrite)
-    source = open_parameters(parameters)
-    computing = _python(python, workload, common)
-    checked = check_workload(workload, python=computing)
-    work = Work(
-        kind="run",
-        parameters_total=source.total,
-        chunk_size=chunk_size or _fitting_chunk_size(source.total, common.workers),
-        workload=checked.reference,
-        python=computing,
-        chunk_function=chunk_function,
-        parameter_source=parameters.name,
-        out=None if out is None else str(out.absolute()),
-        reuse=() if reuse is None else runs_to_reuse(reuse, checked, chunk_function=chunk_function),
-    )
-    spec = specify(common, work)
-    if dry_run:
-        from ttgctl.cli.pipeline.rehearsal import rehearse
+    with parameter_file(parameters, parameter or []) as file:
+        if out is not None:
+            check_not_input(out, file, Path(workload.rpartition(":")[0]))
+            check_out_path(out, overwrite=overwrite)
+        source = open_parameters(file)
+        computing = _python(python, workload, common)
+        checked = check_workload(workload, python=computing)
+        work = Work(
+            kind="run",
+            parameters_total=source.total,
+            chunk_size=chunk_size or _fitting_chunk_size(source.total, common.workers),
+            workload=checked.reference,
+            python=computing,
+            chunk_function=chunk_function,
+            parameter_source=file.name,
+            out=None if out is None else str(out.absolute()),
+            reuse=() if reuse is None else runs_to_reuse(reuse, checked, chunk_function=chunk_function),
+        )
+        spec = specify(common, work)
+        if dry_run:
+            from ttgctl.cli.pipeline.rehearsal import rehearse
 
-        return rehearse(spec, common)
-    folder, substrate = prepare(spec, broker_url=common.broker_url)
-    copy_input(folder, parameters)
+            return rehearse(spec, common, source=source)
+        folder, substrate = prepare(spec, broker_url=common.broker_url)
+        copy_input(folder, file)
     checked.copy_to(folder)
-    source = open_parameters(folder.input / parameters.name, total=spec.parameters_total)
+    source = open_parameters(folder.input / file.name, total=spec.parameters_total)
     return conduct(spec, substrate=substrate, source=source, common=common)
 
 

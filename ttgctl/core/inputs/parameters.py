@@ -1,9 +1,10 @@
 """Where a sweep's parameters come from: indices, a YAML grid, a CSV or a JSON-lines file.
 
 CSV: the first row has the names; each further row is a parameter, a dict by name. A cell that is
-a number as a whole becomes one (``7``, ``-1.5``, ``2e-3``; ``007`` is none and stays text, so
-that codes survive), everything else is text, an empty cell empty text. Quoted cells may hold
-commas, quotes and line breaks. Empty lines between rows are skipped.
+a number as a whole becomes one (``7``, ``-1.5``), everything else is text, an empty cell empty text.
+So that codes survive, ``007`` and ``+491234567`` are no numbers, and what would not print back as it
+is written (``1.10``, ``2e-3``, ``1E5``) is one only in a column of nothing but numbers. Quoted cells
+may hold commas, quotes and line breaks. Empty lines between rows are skipped.
 
 JSON lines: each line is a parameter, any JSON value. Empty lines are skipped.
 
@@ -101,12 +102,15 @@ class CsvParameters:
             rows = csv.reader(lines, strict=True)
             self._names = self._read_names(rows, lines)
             starts = array("Q", [lines.offset])
+            numeric = [True] * len(self._names)
             for row in self._rows(rows, lines):
                 if row:
-                    for cell in row:
-                        _read_cell(cell, f"{path}, line {lines.number}")
+                    for column, cell in enumerate(row):
+                        value = _read_cell(cell, f"{path}, line {lines.number}", numeric=True)
+                        numeric[column] &= not isinstance(value, str) or not cell.strip()
                     # The next row begins where the reader, which takes no line too many, stands.
                     starts.append(lines.offset)
+        self._numeric = numeric
         self.total = len(starts) - 1
         self._starts = starts
         if not self.total:
@@ -122,7 +126,10 @@ class CsvParameters:
             raise ParameterError(f"{self._path} is no longer what it was")
         place = str(self._path)
         return [
-            {name: _read_cell(cell, place) for name, cell in zip(self._names, row, strict=True)}
+            {
+                name: _read_cell(cell, place, numeric=numeric)
+                for name, cell, numeric in zip(self._names, row, self._numeric, strict=True)
+            }
             for row in rows
         ]
 
@@ -196,8 +203,8 @@ _KINDS: Final[dict[str, type[GridParameters | CsvParameters | JsonLinesParameter
 }
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_INTEGER: Final = re.compile(r"[+-]?(0|[1-9][0-9]*)", re.ASCII)
-_FLOAT: Final = re.compile(r"[+-]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][+-]?[0-9]+)?", re.ASCII)
+_INTEGER: Final = re.compile(r"-?(0|[1-9][0-9]*)", re.ASCII)
+_FLOAT: Final = re.compile(r"-?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][+-]?[0-9]+)?", re.ASCII)
 _NO_NUMBER: Final = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 
 
@@ -250,16 +257,17 @@ def _read_json(line: str, place: str) -> Any:
         raise ParameterError(f"{place}: {error}; expected one JSON value on each line") from error
 
 
-def _read_cell(cell: str, place: str) -> int | float | str:
+def _read_cell(cell: str, place: str, *, numeric: bool) -> int | float | str:
+    """``numeric``: in a column of nothing but numbers."""
     text = cell.strip()
     try:
         if _INTEGER.fullmatch(text):
             return int(text)
         if _FLOAT.fullmatch(text):
             number = float(text)
-            if math.isfinite(number):
-                return number
-            raise ValueError
+            if not math.isfinite(number):
+                raise ValueError
+            return number if numeric or str(number) == text else cell
     except ValueError:
         raise ParameterError(
             f"{place}: {text[:60]} is too large a number; put a letter before it for text"

@@ -73,9 +73,18 @@ def test_csv_cells_that_are_numbers_become_numbers(tmp_path):
     assert everything(path) == [
         {"n": 7, "x": -1.5, "code": "007", "text": ""},
         {"n": 8, "x": 0.002, "code": "1_0", "text": "4 pieces"},
-        {"n": 9, "x": 0.5, "code": "1e", "text": "0x1"},
+        {"n": "+9", "x": 0.5, "code": "1e", "text": "0x1"},
     ]
     assert [type(value) for value in everything(path)[0].values()] == [int, float, str, str]
+
+
+def test_csv_cells_that_would_not_print_back_are_numbers_among_numbers_alone(tmp_path):
+    rows = "price,version,phone,size\n1.10,1.10,+491234567,1E5\n2.50,2.x,+491234568,\n3,3,0,7\n"
+    assert everything(written(tmp_path, "a.csv", rows)) == [
+        {"price": 1.1, "version": "1.10", "phone": "+491234567", "size": 1e5},
+        {"price": 2.5, "version": "2.x", "phone": "+491234568", "size": ""},
+        {"price": 3, "version": 3, "phone": 0, "size": 7},
+    ]
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
