@@ -8,13 +8,17 @@ imports from its own folder go with it to the workers.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ttgctl.cli.options import flags
 from ttgctl.cli.options.option_group import with_option_groups
 from ttgctl.cli.options.run_options import RunOptions
+from ttgctl.cli.status import say
+
+if TYPE_CHECKING:
+    from ttgctl.cli.options.dependencies_option import Dependencies
 
 
 @with_option_groups
@@ -63,10 +67,24 @@ def run(
             rich_help_panel=flags.WORK,
         ),
     ] = None,
+    requirements: Annotated[
+        Path | None,
+        typer.Option(help="Packages that FUNCTION needs, as pip takes them.", rich_help_panel=flags.WORK),
+    ] = None,
+    packages: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="PACKAGE",
+            help="One more package that FUNCTION needs; repeatable.",
+            rich_help_panel=flags.WORK,
+        ),
+    ] = None,
     dry_run: flags.DryRun = False,
     *,
     common: RunOptions,
 ) -> int:
+    from ttgctl.cli.options.dependencies_option import declared_dependencies
     from ttgctl.cli.options.parameters_option import parameter_file
     from ttgctl.cli.options.reuse_option import runs_to_reuse
     from ttgctl.cli.options.workload_option import check_workload
@@ -80,7 +98,8 @@ def run(
             check_not_input(out, file, Path(workload.rpartition(":")[0]))
             check_out_path(out, overwrite=overwrite)
         source = open_parameters(file)
-        computing = _python(python, workload, common)
+        dependencies = declared_dependencies(workload, requirements, packages or [])
+        computing, lock = _python(python, workload, dependencies, common)
         checked = check_workload(workload, python=computing)
         work = Work(
             kind="run",
@@ -100,23 +119,36 @@ def run(
             return rehearse(spec, common, source=source)
         folder, substrate = prepare(spec, broker_url=common.broker_url)
         copy_input(folder, file)
+        if lock is not None:
+            folder.packages.write_bytes(lock)
     checked.copy_to(folder)
     source = open_parameters(folder.input / file.name, total=spec.parameters_total)
     return conduct(spec, substrate=substrate, source=source, common=common)
 
 
-def _python(asked: str | None, workload: str, common: RunOptions) -> str | None:
-    """The interpreter that computes, where that is of this machine: in a pod it is the image's."""
+def _python(
+    asked: str | None, workload: str, dependencies: Dependencies | None, common: RunOptions
+) -> tuple[str | None, bytes | None]:
+    """The interpreter that computes, where that is of this machine, and the lock of what was installed for
+    it; in a pod both are the image's."""
+    from ttgctl.cli.options.dependencies_option import python_with
     from ttgctl.cli.options.python_option import choose_python
     from ttgctl.domain.run import SpecError
     from ttgctl.substrates import choose
 
     substrate, _ = choose(common.substrate.value, context=common.context)
     if substrate == "local":
-        return choose_python(asked, workload)
+        if dependencies is not None:
+            return python_with(dependencies, asked)
+        return choose_python(asked, workload), None
     if asked is not None:
         raise SpecError(f"--python {asked}: on {substrate} the Python of the image computes (see --image)")
-    return None
+    if dependencies is not None:
+        say(
+            f"packages: on {substrate} the image must have what {' and '.join(dependencies.sources)} ask for "
+            "(see --image)"
+        )
+    return None, None
 
 
 def _fitting_chunk_size(total: int, workers: int) -> int:

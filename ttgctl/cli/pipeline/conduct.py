@@ -26,7 +26,7 @@ from ttgctl.core.cleanup import remove
 from ttgctl.core.inputs.parameters import ParameterSource
 from ttgctl.core.ports import Substrate
 from ttgctl.core.records.event_log import EventLog
-from ttgctl.core.records.run_folder import run_folder
+from ttgctl.core.records.run_folder import RunFolder, run_folder
 from ttgctl.core.records.run_lock import run_lock
 from ttgctl.core.records.run_record import Earlier
 from ttgctl.core.run.clock import SystemClock
@@ -56,6 +56,7 @@ def conduct(
     resumed and looked at.
     """
     folder = run_folder(spec.run_id)
+    _restore_packages(spec, folder)
     web = WebMonitor(spec, substrate, say) if with_ui(common.monitor, spec, say) else None
     monitor = Monitor.cli if common.monitor is Monitor.web and web is None else common.monitor
     mode = choose_mode(common.output.value, stream_is_terminal=is_terminal(), monitor=monitor.value)
@@ -84,6 +85,15 @@ def conduct(
         else:
             remove_run(spec, substrate)
     return verdict.exit_code if shown else ExitCode.MISSING
+
+
+def _restore_packages(spec: RunSpec, folder: RunFolder) -> None:
+    """What was installed for the run's function may have been tidied away since."""
+    if spec.python is not None and folder.packages.is_file() and not Path(spec.python).exists():
+        from ttgctl.substrates.local.environments import restore_environment
+
+        say(f"packages: installed again, by {folder.packages}")
+        restore_environment(folder.packages.read_bytes())
 
 
 def keep_results(spec: RunSpec, source: ParameterSource) -> None:

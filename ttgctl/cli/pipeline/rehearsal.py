@@ -1,4 +1,5 @@
-"""What ``--dry-run`` answers: the parameters and chunks that there would be, the fault plan, when and whom it would hit, and whether it could."""
+"""What ``--dry-run`` answers: the parameters that there would be, and the fault plan, when and whom it would
+hit, and whether it could."""
 
 from __future__ import annotations
 

@@ -38,6 +38,8 @@ class RunFolder:
         self.report = path / "report.md"
         self.input = path / "input"
         self.workload = self.input / WORKLOAD
+        # What was installed for the function, with versions and hashes.
+        self.packages = self.input / "requirements.lock"
         self.local = path / "local"
         self.logs = path / "logs"
         self.lock = path / "lock"
