@@ -258,17 +258,8 @@ class Future:
 SHIMS: Final = {"threading": Threading(), "time": Time(), "queue": Queue, "Future": Future}
 
 
-class Clock:
-    """See :class:`ttgctl.core.ports.Clock`."""
-
-    def time(self) -> float:
-        return scheduler().time()
-
-    def monotonic(self) -> float:
-        return scheduler().monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        scheduler().sleep(seconds)
+# See :class:`ttgctl.core.ports.Clock`.
+Clock: Final = Time
 
 
 @contextmanager

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttgctl.domain.axes import Axis
-from ttgctl.domain.draws import SAMPLE_MOST
-from ttgctl.domain.grid import POINTS_MOST, ParameterGrid, read_grid
-from ttgctl.domain.grid_error import GridError
+from ttgctl.domain.grid.axes import Axis
+from ttgctl.domain.grid.draws import SAMPLE_MOST
+from ttgctl.domain.grid.errors import GridError
+from ttgctl.domain.grid.grid import POINTS_MOST, ParameterGrid, read_grid
 
 names = st.text(min_size=1, max_size=8)
 values = st.none() | st.booleans() | st.integers(-(2**63) + 1, 2**63 - 1) | st.text(max_size=8)

@@ -25,9 +25,9 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from ttgctl.core.inputs.yaml_document import YamlError, read_yaml
-from ttgctl.domain.grid import read_grid
-from ttgctl.domain.grid_error import GridError
-from ttgctl.domain.points import Points
+from ttgctl.domain.grid.errors import GridError
+from ttgctl.domain.grid.grid import read_grid
+from ttgctl.domain.grid.points import Points
 
 
 class ParameterError(ValueError):
@@ -79,7 +79,7 @@ class IndexParameters:
 
 
 class GridParameters:
-    """The points of the grid that a YAML file describes (see :mod:`ttgctl.domain.grid`)."""
+    """The points of the grid that a YAML file describes (see :mod:`ttgctl.domain.grid.grid`)."""
 
     def __init__(self, path: Path) -> None:
         try:

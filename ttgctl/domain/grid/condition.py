@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
-from ttgctl.domain.grid_error import INTEGER_MOST, GridError
+from ttgctl.domain.grid.errors import INTEGER_MOST, GridError
 
 Evaluate = Callable[[Mapping[str, Any]], Any]
 

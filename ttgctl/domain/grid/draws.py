@@ -7,8 +7,8 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
-from ttgctl.domain.grid_error import GridError
-from ttgctl.domain.points import Points, Selection
+from ttgctl.domain.grid.errors import GridError
+from ttgctl.domain.grid.points import Points, Selection
 
 # The numbers of the points drawn are kept, and drawing takes ten times their room for a moment.
 SAMPLE_MOST: Final = 10**6

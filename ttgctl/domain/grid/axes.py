@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, Final
 
-from ttgctl.domain.grid_error import INTEGER_MOST, GridError, check_value, shown, whole
+from ttgctl.domain.grid.errors import INTEGER_MOST, GridError, check_value, shown, whole
 
 VALUES_MOST: Final = 10**9
 

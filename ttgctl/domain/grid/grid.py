@@ -29,11 +29,11 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from ttgctl.domain.axes import Axis, Distribution, read_axis
-from ttgctl.domain.condition import Condition
-from ttgctl.domain.draws import METHODS, SAMPLE_MOST, draw
-from ttgctl.domain.grid_error import INTEGER_MOST, GridError, shown, whole
-from ttgctl.domain.points import Blocks, Points, Selection
+from ttgctl.domain.grid.axes import Axis, Distribution, read_axis
+from ttgctl.domain.grid.condition import Condition
+from ttgctl.domain.grid.draws import METHODS, SAMPLE_MOST, draw
+from ttgctl.domain.grid.errors import INTEGER_MOST, GridError, shown, whole
+from ttgctl.domain.grid.points import Blocks, Points, Selection
 
 POINTS_MOST: Final = 10**9
 # A condition is asked of every point, some hundred thousand a second.

@@ -1,0 +1,1 @@
+"""Parameters by description: axes crossed, zipped or drawn, blocks, conditions. Pure."""
