@@ -12,7 +12,7 @@ from typer.exceptions import TyperException
 from ttg_worker.errors import BrokerError, WorkloadError
 from ttgctl.core.account.out_file import OutFileError
 from ttgctl.core.faults.plan_file import FaultPlanFileError
-from ttgctl.core.inputs.parameters import ParameterError
+from ttgctl.core.inputs.parameter_error import ParameterError
 from ttgctl.core.ports import MissingRequirement, SubstrateError
 from ttgctl.core.records.event_log import BadEvent
 from ttgctl.core.records.run_folder import DamagedRun, UnknownRun

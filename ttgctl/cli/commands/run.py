@@ -31,7 +31,7 @@ def run(
         Path | None,
         typer.Option(
             metavar="FILE|-",
-            help="The parameters: .yaml (a grid), .csv, .jsonl; - reads CSV or JSON lines from stdin.",
+            help="The parameters: .yaml (a grid), .csv, .jsonl, .parquet, .arrow; - reads stdin.",
             rich_help_panel=flags.WORK,
         ),
     ] = None,

@@ -1,4 +1,4 @@
-"""Where a sweep's parameters come from: indices, a YAML grid, a CSV or a JSON-lines file.
+"""Where a sweep's parameters come from: indices, a YAML grid, a CSV, JSON-lines, Parquet or Arrow file.
 
 CSV: the first row has the names; each further row is a parameter, a dict by name. A cell that is
 a number as a whole becomes one (``7``, ``-1.5``), everything else is text, an empty cell empty text.
@@ -8,7 +8,7 @@ may hold commas, quotes and line breaks. Empty lines between rows are skipped.
 
 JSON lines: each line is a parameter, any JSON value. Empty lines are skipped.
 
-All files are UTF-8. None is held in memory: 8 bytes a parameter say where it begins.
+Text files are UTF-8. None is held in memory: 8 bytes a parameter say where it begins.
 """
 
 from __future__ import annotations
@@ -18,20 +18,18 @@ import io
 import math
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import msgspec
 
+from ttgctl.core.inputs.columnar_file import ColumnarParameters
+from ttgctl.core.inputs.parameter_error import ParameterError
 from ttgctl.core.inputs.yaml_document import YamlError, read_yaml
 from ttgctl.domain.grid.errors import GridError
 from ttgctl.domain.grid.grid import read_grid
 from ttgctl.domain.grid.points import Points
-
-
-class ParameterError(ValueError):
-    """A parameter file that can't be used; names the file, the line, what is wrong and what to do."""
 
 
 class ParameterSource(Protocol):
@@ -194,12 +192,15 @@ class JsonLinesParameters:
         return values
 
 
-_KINDS: Final[dict[str, type[GridParameters | CsvParameters | JsonLinesParameters]]] = {
+_KINDS: Final[dict[str, Callable[[Path], ParameterSource]]] = {
     ".yaml": GridParameters,
     ".yml": GridParameters,
     ".csv": CsvParameters,
     ".jsonl": JsonLinesParameters,
     ".ndjson": JsonLinesParameters,
+    ".parquet": ColumnarParameters,
+    ".arrow": ColumnarParameters,
+    ".feather": ColumnarParameters,
 }
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ttgctl.core.inputs.parameters import ParameterError, open_parameters
+from ttgctl.core.inputs.parameter_error import ParameterError
+from ttgctl.core.inputs.parameters import open_parameters
 
 in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
