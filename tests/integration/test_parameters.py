@@ -48,7 +48,20 @@ def test_a_dry_run_shows_the_first_and_the_last_parameters(ttgctl, words):
     assert '{"x":4}' in done.out
     assert '{"x":95}' in done.out
     assert '{"x":50}' not in done.out
+    assert "tried 3 of them here" in done.out
     assert ttgctl("runs", "-o", "json").out.strip() == "[]"
+
+
+def test_a_dry_run_tries_some_parameters_and_names_those_that_fail(ttgctl, words):
+    Path("w.py").write_text("def f(p):\n    return 1 / (99 - p['x'])\n")
+    done = ttgctl(*words, "--backend", "redis", "-p", "x=0..99", "--dry-run", "--try", "2")
+    assert done.code == 8
+    assert "tried 2 of them here" in done.out
+    assert "parameter 99: ZeroDivisionError: division by zero" in done.out
+    untried = ttgctl(*words, "--backend", "redis", "-p", "x=0..99", "--dry-run", "--try", "0")
+    assert untried.code == 0
+    assert "tried" not in untried.out
+    assert ttgctl.processes() == []
 
 
 @pytest.mark.parametrize(

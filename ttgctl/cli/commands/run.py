@@ -81,6 +81,15 @@ def run(
         ),
     ] = None,
     dry_run: flags.DryRun = False,
+    try_out: Annotated[
+        int,
+        typer.Option(
+            "--try",
+            min=0,
+            help="With --dry-run, compute so many parameters here.",
+            rich_help_panel=flags.WORK,
+        ),
+    ] = 3,
     *,
     common: RunOptions,
 ) -> int:
@@ -114,9 +123,9 @@ def run(
         )
         spec = specify(common, work)
         if dry_run:
-            from ttgctl.cli.pipeline.rehearsal import rehearse
+            from ttgctl.cli.pipeline.rehearsal import Sweep, rehearse
 
-            return rehearse(spec, common, source=source)
+            return rehearse(spec, common, sweep=Sweep(source, checked.files, tries=try_out))
         folder, substrate = prepare(spec, broker_url=common.broker_url)
         copy_input(folder, file)
         if lock is not None:
