@@ -268,7 +268,9 @@ def _read_cell(cell: str, place: str, *, numeric: bool) -> int | float | str:
             number = float(text)
             if not math.isfinite(number):
                 raise ValueError
-            return number if numeric or str(number) == text else cell
+            # As Python prints it, or as it stands in a table of results.
+            printed = (str(number), msgspec.json.encode(number).decode())
+            return number if numeric or text in printed else cell
     except ValueError:
         raise ParameterError(
             f"{place}: {text[:60]} is too large a number; put a letter before it for text"
