@@ -38,10 +38,9 @@ class Network:
         """Changes with each start."""
         return f"broker@{self.starts}"
 
-    def reach(self, *, silent: bool = False) -> None:
+    def reach(self) -> None:
         """A round trip, or :class:`BrokerUnavailable`."""
-        if not silent:
-            scheduler().sleep(scheduler().random.random() * LATENCY_SECONDS)
+        scheduler().sleep(scheduler().random.random() * LATENCY_SECONDS)
         if self.away:
             raise BrokerUnavailable("the simulated broker does not answer")
 
@@ -210,16 +209,18 @@ class SimulatedConsumer:
             # It went away while it was asked, and its answer with it.
             self.lose()
             return []
-        now = scheduler().time() - self.process.ahead_seconds
-        self._network.deliveries += [(d.chunk.chunk_id, self.worker_id, now) for d in found]
+        self._note(found)
         return found
 
     def take_suspect(self) -> Delivery | None:
         delivery = None if self._away else self._inner.take_suspect()
         if delivery is not None:
-            now = scheduler().time() - self.process.ahead_seconds
-            self._network.deliveries.append((delivery.chunk.chunk_id, self.worker_id, now))
+            self._note([delivery])
         return delivery
+
+    def _note(self, found: Sequence[Delivery]) -> None:
+        now = scheduler().time() - self.process.ahead_seconds
+        self._network.deliveries += [(d.chunk.chunk_id, self.worker_id, now) for d in found]
 
     def resize(self, prefetch: int) -> None:
         self._inner.resize(prefetch)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-import msgspec
-
 from ttg_worker.brokers.base import Delivery
 from ttg_worker.compute_settings import supervisor
 from ttg_worker.job import Job
-from ttg_worker.wire import INDICES, Chunk
 from ttgctl.core.inputs.parameters import ParameterSource
 from ttgctl.core.records.run_folder import WORKLOAD
+from ttgctl.core.run.publishing import chunk_of
 from ttgctl.domain.run import RunSpec
 from ttgctl.substrates.worker_settings import worker_settings
 
@@ -52,10 +50,11 @@ def try_out(spec: RunSpec, source: ParameterSource, files: Mapping[str, bytes], 
         )
         compute = supervisor(settings)
         try:
+            alone = replace(spec, chunk_size=1)
             until = time.monotonic() + PATIENCE_SECONDS
             tried = []
             for index in _spread(spec.parameters_total, count):
-                job = Job(Delivery(_chunk_of(spec, source, index), 1, 0, None))
+                job = Job(Delivery(chunk_of(alone, source, index), 1, 0, None))
                 compute.put([job])
                 while not (done := compute.finished(WAIT_SECONDS)) and time.monotonic() < until:
                     pass
@@ -74,12 +73,6 @@ def _spread(total: int, count: int) -> list[int]:
         return [0]
     most = min(total, count) - 1
     return sorted({number * (total - 1) // most for number in range(most + 1)})
-
-
-def _chunk_of(spec: RunSpec, source: ParameterSource, index: int) -> Chunk:
-    with_values = spec.parameter_source is not None
-    raw = msgspec.Raw(msgspec.json.encode(source.values(range(index, index + 1)))) if with_values else INDICES
-    return Chunk(spec.run_id, 0, index, index + 1, raw)
 
 
 def _tried(index: int, job: Job) -> Tried:

@@ -268,9 +268,11 @@ def _read_cell(cell: str, place: str, *, numeric: bool) -> int | float | str:
             number = float(text)
             if not math.isfinite(number):
                 raise ValueError
+            if numeric:
+                return number
             # As Python prints it, or as it stands in a table of results.
             printed = (str(number), msgspec.json.encode(number).decode())
-            return number if numeric or text in printed else cell
+            return number if text in printed else cell
     except ValueError:
         raise ParameterError(
             f"{place}: {text[:60]} is too large a number; put a letter before it for text"

@@ -34,25 +34,23 @@ class Environment:
     packages: int
 
 
-def build_environment(
-    requirements: Sequence[str], files: Sequence[Path], *, python: str, build: bool = False
-) -> Environment:
+def build_environment(requirements: Sequence[str], files: Sequence[Path], *, python: str) -> Environment:
     """An environment with what the requirements and files of requirements ask for; made once and used again.
 
-    ``python`` is an interpreter, or a version specifier. Wheels only, unless ``build``. Raises
+    ``python`` is an interpreter, or a version specifier. Wheels only. Raises
     :class:`MissingRequirement` with uv's reason: no such interpreter, no such package, a conflict, no wheel.
     """
     base = _uv("python", "find", "--no-project", python, what=f"Python {python}").decode().strip()
     version = _uv("python", "find", "--no-project", "--show-version", base, what=f"Python {base}")
     packages = _uv(
         "pip", "compile", "-", *map(str, files), "--generate-hashes", "--no-header", "--no-annotate",
-        "--python", base, *([] if build else ["--only-binary", ":all:"]),
+        "--python", base, "--only-binary", ":all:",
         what="the packages", given="\n".join(requirements).encode(),
     )  # fmt: skip
-    return restore_environment(b"%b%b\n%b" % (_PYTHON, version.strip(), packages), build=build)
+    return restore_environment(b"%b%b\n%b" % (_PYTHON, version.strip(), packages))
 
 
-def restore_environment(lock: bytes, *, build: bool = False) -> Environment:
+def restore_environment(lock: bytes) -> Environment:
     """The environment of a lock; nothing is resolved again. Raises :class:`MissingRequirement`."""
     head = lock.split(b"\n", 1)[0]
     if not head.startswith(_PYTHON):
@@ -73,7 +71,7 @@ def restore_environment(lock: bytes, *, build: bool = False) -> Environment:
         if packages:
             _uv(
                 "pip", "sync", "--require-hashes", "--python", str(environment.python),
-                *([] if build else ["--only-binary", ":all:"]), str(folder / _LOCK),
+                "--only-binary", ":all:", str(folder / _LOCK),
                 what="the packages",
             )  # fmt: skip
         (folder / _READY).touch()
