@@ -77,10 +77,12 @@ def test_a_control_plane_that_is_away_is_told_of_and_a_stopped_victim_goes_on(
     in_node(control_plane, f"mv {MANIFEST} /root/kube-apiserver.yaml")
     until(lambda: any("the run goes on" in n for n in on_kind.notices(run_id)), within_seconds=RUN_SECONDS)
     before = on_kind.accounted(run_id)
-    ages = lambda: [  # noqa: E731
-        event.snapshot.workers_age_seconds for event in on_kind.events(run_id) if isinstance(event, Progress)
-    ]
-    until(lambda: max(ages()) > 10, within_seconds=RUN_SECONDS)
+
+    def oldest() -> float:
+        views = [event.snapshot for event in on_kind.events(run_id) if isinstance(event, Progress)]
+        return max(view.workers_age_seconds for view in views)
+
+    until(lambda: oldest() > 10, within_seconds=RUN_SECONDS)
     assert on_kind.accounted(run_id) > before
     in_node(control_plane, f"mv /root/kube-apiserver.yaml {MANIFEST}")
     done = running.wait(within_seconds=RUN_SECONDS)
